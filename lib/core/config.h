@@ -1,0 +1,161 @@
+/*
+ * The configuration, as everything else sees it: complete, checked, immutable after load.
+ *
+ * Owner: reference-counted; a running cycle keeps the configuration that it began with alive across
+ * a reload. daemon/conf_file.c reads the file into it; config_check() holds what can be said
+ * without files: cross references and combinations. All times in ms, all sizes in octets.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/rate.h"
+#include "base/strbuf.h"
+#include "mail/resolve.h"
+
+enum tls_mode { TLS_NONE, TLS_OPPORTUNISTIC, TLS_STARTTLS, TLS_IMPLICIT };
+enum auth_mode {
+	AUTH_AUTO,
+	AUTH_USER,
+	AUTH_PLAIN,
+	AUTH_LOGIN,
+	AUTH_CRAM_MD5,
+	AUTH_SCRAM_SHA_256,
+	AUTH_APOP,
+	AUTH_XOAUTH2,
+	AUTH_OAUTHBEARER
+};
+enum failed_policy { FAILED_POSTMASTER, FAILED_HOLD, FAILED_DISCARD };
+enum doubt_policy { DOUBT_RESEND, DOUBT_HOLD };
+enum sender_mode { SENDER_RETURN_PATH, SENDER_NULL, SENDER_FIXED };
+
+#define KEEP_NONE    0
+#define KEEP_FOREVER MSEC_NEVER
+
+/* Where something stands in the files, for messages. `file` is owned by the config. */
+struct conf_place {
+	const char *file;
+	int line;
+};
+
+struct string_list {
+	char **items;
+	size_t n, cap;
+};
+
+struct conf_tls {
+	enum tls_mode mode;
+	char *ca_file; /* NULL: the system's store */
+	struct string_list pins;
+};
+
+struct conf_provider {
+	struct conf_place place;
+	char *name;
+	char *host;
+	uint16_t port;
+	struct conf_tls tls;
+	enum auth_mode auth;
+	struct rate_rule rate; /* min_interval, login_limit, login_window */
+	uint32_t max_sessions;
+	msec_t timeout_ms;
+	bool retr_deletes, size_check, lf_lines;
+	struct string_list trusted_by, strip_prefix;
+	struct envelope_rule *envelope;
+	size_t nenvelope;
+};
+
+struct conf_relay {
+	struct conf_place place;
+	char *name;
+	char *host;      /* or NULL when unix_path is set */
+	char *unix_path; /* LMTP only */
+	uint16_t port;
+	bool lmtp;
+	struct conf_tls tls;
+	uint32_t connections, max_messages, max_recipients;
+	msec_t idle_timeout_ms, dot_timeout_ms;
+	enum sender_mode sender_mode;
+	char *sender;          /* SENDER_FIXED */
+	char *sender_fallback; /* "" is null */
+	bool notify_never, xforward;
+};
+
+/* A secret has a type of its own, so that nothing prints it by accident; wiped when freed. */
+struct secret {
+	char *bytes;
+	size_t len;
+};
+
+struct conf_account {
+	struct conf_place place;
+	char *name;
+	const struct conf_provider *provider;
+	const struct conf_relay *relay;
+	bool enabled;
+	char *user;
+	struct secret password;
+	msec_t interval_ms;
+	struct string_list domains, valid;
+	char *recipient, *postmaster;
+	struct envelope_rule *envelope; /* its own, which replace the provider's */
+	size_t nenvelope;
+	struct map_entry *map;
+	size_t nmap;
+	struct resolve_rules rules; /* borrows from this, the provider and the relay */
+	enum failed_policy unknown, rejected;
+	msec_t keep_ms; /* KEEP_NONE, KEEP_FOREVER, or that long after delivery */
+	uint64_t max_size;
+	uint32_t fetch_limit; /* 0: none */
+	msec_t dedupe_ms;     /* 0: off */
+	enum doubt_policy in_doubt;
+};
+
+struct config {
+	unsigned refs;
+	char *hostname, *state_dir, *control_socket;
+	uint32_t max_sessions;
+	struct conf_provider **providers;
+	size_t nproviders, cap_providers;
+	struct conf_relay **relays;
+	size_t nrelays, cap_relays;
+	struct conf_account **accounts;
+	size_t naccounts, cap_accounts;
+	struct string_list files; /* every file read; places point here */
+};
+
+struct config *config_new(void); /* one reference, empty */
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c); /* NULL is fine; wipes the secrets with the last one */
+
+struct conf_provider *config_add_provider(struct config *c); /* zeroed */
+struct conf_relay *config_add_relay(struct config *c);
+struct conf_account *config_add_account(struct config *c);
+
+const struct conf_provider *config_provider(const struct config *c, const char *name); /* or NULL */
+const struct conf_relay *config_relay(const struct config *c, const char *name);
+const struct conf_account *config_account(const struct config *c, const char *name);
+
+void string_list_add(struct string_list *l, struct strview s);
+void string_list_free(struct string_list *l);
+
+/* Faults and warnings, collected so that one run shows them all; the loader prints them in file
+ * order. */
+struct fault {
+	struct conf_place place;
+	bool warning;
+	char *text;
+};
+struct faults {
+	struct fault *items;
+	size_t n, cap;
+	size_t errors; /* of them not warnings */
+};
+void fault_add(struct faults *f, struct conf_place place, const char *fmt, ...) format_like(3, 4);
+void fault_warn(struct faults *f, struct conf_place place, const char *fmt, ...) format_like(3, 4);
+void faults_free(struct faults *f);
+
+/*
+ * Cross-checks within and between sections (names resolved already), and fills each account's
+ * `rules`.
+ */
+void config_check(struct config *c, struct faults *f);

@@ -1,0 +1,49 @@
+/*
+ * SMTP replies (RFC 5321 section 4.2) and EHLO keywords (section 4.1.1.1), resumable over any
+ * split.
+ */
+#pragma once
+
+#include "base/strbuf.h"
+#include "proto/framing.h"
+
+#define SMTP_LINE_MAX_OCTETS  2048
+#define SMTP_REPLY_MAX_LINES  128
+#define SMTP_REPLY_MAX_OCTETS 16384
+#define SMTP_TEXT_MAX_OCTETS  480 /* of a reply's text that is kept for log and state */
+
+struct smtp_reply {
+	int code; /* 200..599 */
+	char text[SMTP_TEXT_MAX_OCTETS +
+		1]; /* last line's text with its enhanced code, as it came */
+};
+
+struct smtp_ext {
+	bool pipelining, eightbitmime, dsn, smtputf8, starttls, enhanced, chunking, xforward;
+	bool size;
+	uint64_t size_max; /* 0 with size: no fixed limit */
+	bool auth;         /* AUTH is offered */
+	bool auth_plain, auth_login;
+};
+
+struct smtp_reader {
+	struct line_reader lines;
+	struct smtp_reply reply; /* of the finished reply */
+	struct smtp_ext *ext;    /* filled from the lines after the first when set (EHLO) */
+	int code;
+	uint32_t nlines;
+	uint32_t octets;
+};
+
+enum smtp_read { SMTP_READ_MORE, SMTP_READ_REPLY, SMTP_READ_GARBAGE, SMTP_READ_LIMIT };
+
+void smtp_reader_init(struct smtp_reader *r);
+void smtp_reader_free(struct smtp_reader *r);
+/*
+ * Takes bytes up to the end of one reply; *used says how many. SMTP_READ_GARBAGE: not three digits
+ * and SP, '-' or end of line, a first digit outside 2..5, codes of a multi-line reply that differ,
+ * bare LF.
+ */
+enum smtp_read smtp_reader_feed(struct smtp_reader *r, const char *buf, size_t len, size_t *used);
+/* One EHLO keyword line; unknown keywords are ignored. */
+void smtp_ext_line(struct smtp_ext *ext, struct strview line);
