@@ -1,0 +1,74 @@
+/* Decisions of a relay's pool; see smtp_pool.h. Invariant: connecting + idle + busy <= max. */
+#include "core/smtp_pool.h"
+
+enum pool_step smtp_pool_step(const struct smtp_pool *p, size_t jobs, msec_t now)
+{
+	uint32_t all = p->connecting + p->idle + p->busy;
+
+	if (!jobs)
+		return POOL_WAIT;
+	if (p->idle)
+		return POOL_USE_IDLE;
+	if (p->down)
+		return !p->connecting && now >= p->retry_at ? POOL_OPEN : POOL_WAIT;
+	/* One connection per waiting job is enough, however many are allowed. */
+	return all < p->max_connections && p->connecting < jobs ? POOL_OPEN : POOL_WAIT;
+}
+
+void smtp_pool_opening(struct smtp_pool *p)
+{
+	p->connecting++;
+}
+
+void smtp_pool_ready(struct smtp_pool *p, bool *came_up)
+{
+	ensure(p->connecting);
+	p->connecting--;
+	p->idle++;
+	*came_up = p->down;
+	p->down = false;
+	p->failures = 0;
+}
+
+void smtp_pool_failed(struct smtp_pool *p, msec_t now, uint32_t chance, bool *went_down)
+{
+	msec_t wait = SMTP_POOL_RETRY_MIN_MSEC;
+
+	ensure(p->connecting);
+	p->connecting--;
+	for (uint32_t i = 0; i < p->failures && wait < SMTP_POOL_RETRY_MAX_MSEC; i++)
+		wait *= 2;
+	if (wait > SMTP_POOL_RETRY_MAX_MSEC)
+		wait = SMTP_POOL_RETRY_MAX_MSEC;
+	p->failures++;
+	*went_down = !p->down;
+	p->down = true;
+	p->retry_at = now + wait + (msec_t)(chance % (uint64_t)(wait / 10));
+}
+
+void smtp_pool_busy(struct smtp_pool *p)
+{
+	ensure(p->idle);
+	p->idle--;
+	p->busy++;
+}
+
+void smtp_pool_done(struct smtp_pool *p)
+{
+	ensure(p->busy);
+	p->busy--;
+	p->idle++;
+}
+
+void smtp_pool_lost(struct smtp_pool *p, bool was_busy)
+{
+	uint32_t *count = was_busy ? &p->busy : &p->idle;
+
+	ensure(*count);
+	--*count;
+}
+
+bool smtp_pool_retire(const struct smtp_pool *p, uint32_t messages)
+{
+	return p->max_messages && messages >= p->max_messages;
+}

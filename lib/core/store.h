@@ -1,0 +1,119 @@
+/*
+ * The state that outlives the process: what became of each message, who logged in when.
+ *
+ * An interface without SQL: daemon/store_sqlite.c is the first backend. Changes collect in one open
+ * transaction; nothing counts before store_commit() returned 0. The caller orders its life by that:
+ *
+ *	attempt durable before RETR; dot record durable before the final dot; outcome durable before
+ *DELE.
+ *
+ * Every function returns 0, or -1 with *err filled (class LOCAL); what was not committed is then
+ *gone after store_rollback(). Strings go in borrowed and come out borrowed for the call they are
+ *given to.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/rate.h"
+
+#define STORE_DIGEST_OCTETS 32
+
+/* How a message stands. Stored as numbers: never renumber. */
+enum message_state {
+	MESSAGE_NEW = 0,     /* not every recipient has a final outcome: to be fetched */
+	MESSAGE_DONE = 1,    /* all final: may be deleted at the provider as `keep` says */
+	MESSAGE_DELETED = 2, /* QUIT confirmed its DELE */
+	MESSAGE_HELD = 3     /* waits for a person; not fetched again */
+};
+
+/* How one recipient of a message stands. Stored as numbers: never renumber. */
+enum outcome {
+	OUTCOME_PENDING = 0,
+	OUTCOME_DOT =
+		1, /* a final dot is about to be sent, or was: without a later record, in doubt */
+	OUTCOME_ACCEPTED = 2,   /* final: the relay has it */
+	OUTCOME_LATER = 3,      /* 4xx: again in a later cycle */
+	OUTCOME_UNKNOWN = 4,    /* final: 5xx at RCPT */
+	OUTCOME_REJECTED = 5,   /* final: 5xx at MAIL, DATA or the dot */
+	OUTCOME_SUPPRESSED = 6, /* final: this recipient had the same content within `dedupe` */
+	OUTCOME_DISCARDED = 7   /* final: policy said so */
+};
+const char *outcome_name(enum outcome o);
+
+struct stored_message {
+	int64_t id;
+	const char *uid;
+	uint64_t octets; /* LIST size when it was first fetched */
+	uint32_t attempts;
+	enum message_state state;
+	wall_t done_at;   /* when it became DONE */
+	uint32_t missing; /* complete listings in a row without it */
+};
+
+struct stored_rcpt {
+	const char *address;
+	bool postmaster; /* stands in for the real recipients */
+	enum outcome outcome;
+	int code;
+	const char *reply;
+};
+
+struct store;
+
+/* All messages of an account, in no order; fn returns 0 to go on. */
+typedef int store_message_fn(void *ctx, const struct stored_message *m);
+int store_messages(struct store *s, const char *account, store_message_fn *fn, void *ctx,
+	struct err *err) must_check;
+
+/* A message is going to be retrieved: a new row (id 0 on entry, *id set) or one attempt more. */
+int store_attempt(struct store *s, const char *account, const char *uid, uint64_t octets,
+	wall_t now, int64_t *id, struct err *err) must_check;
+/* The attempt ended in good order through no fault of the message: it does not count. */
+int store_uncharge(struct store *s, int64_t id, struct err *err) must_check;
+int store_digest(struct store *s, int64_t id, const uint8_t digest[STORE_DIGEST_OCTETS],
+	struct err *err) must_check;
+/*
+ * Another row of the same UID and content: *found is its id (0: none), *state how it stands, *nth
+ * chooses the first (0), second, ... such row, so that identical copies are told apart by number.
+ */
+int store_same(struct store *s, const char *account, int64_t except, const char *uid,
+	const uint8_t digest[STORE_DIGEST_OCTETS], uint32_t nth, int64_t *found,
+	enum message_state *state, struct err *err) must_check;
+/* reason: for HELD, else NULL. now becomes done_at for DONE. */
+int store_state(struct store *s, int64_t id, enum message_state state, const char *reason,
+	wall_t now, struct err *err) must_check;
+int store_missing(struct store *s, int64_t id, uint32_t listings, struct err *err) must_check;
+int store_forget(struct store *s, int64_t id, struct err *err) must_check;
+
+typedef int store_rcpt_fn(void *ctx, const struct stored_rcpt *r);
+int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struct err *err)
+	must_check;
+int store_rcpt(struct store *s, int64_t id, const struct stored_rcpt *r, wall_t now,
+	struct err *err) must_check;
+
+/* Same content for the same recipient since `since`? *seen. And the note that it was delivered. */
+int store_dedupe_seen(struct store *s, const char *account, const char *recipient,
+	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, bool *seen, struct err *err)
+	must_check;
+int store_dedupe_note(struct store *s, const char *account, const char *recipient,
+	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t now, struct err *err) must_check;
+
+/* Did this account's last session end with a confirmed QUIT? */
+int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err) must_check;
+int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err *err) must_check;
+
+/*
+ * One login permit, across processes, in a transaction of its own (what is open is committed
+ * first). *wait_ms 0: taken and durable. Else it was not taken: so long until one may be.
+ */
+int store_login(struct store *s, const char *provider, const char *account,
+	const struct rate_rule *rule, struct clock *clock, msec_t *wait_ms, struct err *err)
+	must_check;
+
+/* 16 octets, for life: the key of X-Multidrop-Id. */
+const uint8_t *store_key(const struct store *s);
+
+bool store_dirty(const struct store *s);
+int store_commit(struct store *s, struct err *err) must_check;
+void store_rollback(struct store *s);
