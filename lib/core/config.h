@@ -42,6 +42,17 @@ struct string_list {
 	size_t n, cap;
 };
 
+/* The keys that a section writes out, so that a check can say which line to change, and tell a
+ * default from a decision. `name` is a literal of the key table. */
+struct conf_key {
+	const char *name;
+	struct conf_place place;
+};
+struct conf_keys {
+	struct conf_key *items;
+	size_t n, cap;
+};
+
 struct conf_tls {
 	enum tls_mode mode;
 	char *ca_file; /* NULL: the system's store */
@@ -50,6 +61,7 @@ struct conf_tls {
 
 struct conf_provider {
 	struct conf_place place;
+	struct conf_keys keys;
 	char *name;
 	char *host;
 	uint16_t port;
@@ -66,6 +78,7 @@ struct conf_provider {
 
 struct conf_relay {
 	struct conf_place place;
+	struct conf_keys keys;
 	char *name;
 	char *host;      /* or NULL when unix_path is set */
 	char *unix_path; /* LMTP only */
@@ -88,6 +101,7 @@ struct secret {
 
 struct conf_account {
 	struct conf_place place;
+	struct conf_keys keys;
 	char *name;
 	const struct conf_provider *provider;
 	const struct conf_relay *relay;
@@ -137,6 +151,10 @@ const struct conf_account *config_account(const struct config *c, const char *na
 
 void string_list_add(struct string_list *l, struct strview s);
 void string_list_free(struct string_list *l);
+bool string_list_has(const struct string_list *l, const char *s);
+
+/* The key's place, or NULL when the section leaves it to its default. */
+const struct conf_place *conf_key_place(const struct conf_keys *k, const char *name);
 
 /* Faults and warnings, collected so that one run shows them all; the loader prints them in file
  * order. */

@@ -14,8 +14,9 @@
  */
 #define SCHED_AUTH_FAILURES_MAX 3
 #define SCHED_BACKOFF_MAX_MSEC  (60 * 60 * 1000)
-#define SCHED_SPREAD_MAX_MSEC   (60 * 1000) /* accounts start within this after the daemon's start \
-					     */
+#define SCHED_SPREAD_MAX_MSEC                                                                      \
+	(60 * 1000) /* accounts start within this after the daemon's start                         \
+		     */
 
 struct sched {
 	msec_t next_due;

@@ -9,10 +9,10 @@ enum pool_step smtp_pool_step(const struct smtp_pool *p, size_t jobs, msec_t now
 		return POOL_WAIT;
 	if (p->idle)
 		return POOL_USE_IDLE;
-	if (p->down)
-		return !p->connecting && now >= p->retry_at ? POOL_OPEN : POOL_WAIT;
-	/* One connection per waiting job is enough, however many are allowed. */
-	return all < p->max_connections && p->connecting < jobs ? POOL_OPEN : POOL_WAIT;
+	if (all >= p->max_connections || now < p->retry_at)
+		return POOL_WAIT;
+	/* One probe while down; else one connection per waiting job, however many are allowed. */
+	return p->connecting < (p->down ? 1 : jobs) ? POOL_OPEN : POOL_WAIT;
 }
 
 void smtp_pool_opening(struct smtp_pool *p)
@@ -28,6 +28,7 @@ void smtp_pool_ready(struct smtp_pool *p, bool *came_up)
 	*came_up = p->down;
 	p->down = false;
 	p->failures = 0;
+	p->retry_at = 0;
 }
 
 void smtp_pool_failed(struct smtp_pool *p, msec_t now, uint32_t chance, bool *went_down)
@@ -41,8 +42,9 @@ void smtp_pool_failed(struct smtp_pool *p, msec_t now, uint32_t chance, bool *we
 	if (wait > SMTP_POOL_RETRY_MAX_MSEC)
 		wait = SMTP_POOL_RETRY_MAX_MSEC;
 	p->failures++;
-	*went_down = !p->down;
-	p->down = true;
+	/* With another session at work it is a limit that was hit, not a dead server. */
+	*went_down = !p->down && !p->idle && !p->busy;
+	p->down |= *went_down;
 	p->retry_at = now + wait + (msec_t)(chance % (uint64_t)(wait / 10));
 }
 

@@ -19,7 +19,7 @@ struct smtp_pool {
 	uint32_t connecting, idle, busy;
 	bool down;
 	uint32_t failures; /* connects in a row that failed */
-	msec_t retry_at;   /* while down: no connect before it */
+	msec_t retry_at;   /* no connect before it */
 };
 
 enum pool_step {

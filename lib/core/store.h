@@ -99,6 +99,10 @@ int store_dedupe_seen(struct store *s, const char *account, const char *recipien
 int store_dedupe_note(struct store *s, const char *account, const char *recipient,
 	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t now, struct err *err) must_check;
 
+/* Notes older than `before` are of no use any more. */
+int store_dedupe_purge(struct store *s, const char *account, wall_t before, struct err *err)
+	must_check;
+
 /* Did this account's last session end with a confirmed QUIT? */
 int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err) must_check;
 int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err *err) must_check;

@@ -1,0 +1,585 @@
+/*
+ * The state in SQLite; see core/store.h for what it promises.
+ *
+ * WAL with synchronous=FULL: a commit is on the disk when it returns. One connection, one open
+ * transaction that collects the changes of a turn of the event loop; statements are prepared once.
+ * Login stamps count milliseconds since boot; those of an earlier boot are translated by the wall
+ * clock when the database is opened, so that a clock step never opens or shuts the provider's door.
+ */
+#include "store_sqlite.h"
+
+#include "base/encode.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SCHEMA_VERSION  1
+#define APPLICATION_ID  0x6d647064 /* "mdpd" */
+#define BUSY_TIMEOUT_MS 10000      /* for `--once` beside a daemon */
+#define KEY_OCTETS      16
+
+static const char schema[] =
+	"CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE message(id INTEGER PRIMARY KEY, account TEXT NOT NULL, uid TEXT NOT NULL,"
+	" octets INTEGER NOT NULL, attempts INTEGER NOT NULL, state INTEGER NOT NULL,"
+	" missing INTEGER NOT NULL DEFAULT 0, first_at INTEGER NOT NULL,"
+	" done_at INTEGER NOT NULL DEFAULT 0, digest BLOB, reason TEXT);"
+	"CREATE INDEX message_uid ON message(account, uid);"
+	"CREATE TABLE rcpt(message INTEGER NOT NULL, address TEXT NOT NULL COLLATE NOCASE,"
+	" postmaster INTEGER NOT NULL, outcome INTEGER NOT NULL, code INTEGER NOT NULL,"
+	" reply TEXT, at INTEGER NOT NULL,"
+	" PRIMARY KEY(message, address, postmaster)) WITHOUT ROWID;"
+	"CREATE TABLE dedupe(account TEXT NOT NULL, digest BLOB NOT NULL,"
+	" recipient TEXT NOT NULL COLLATE NOCASE, at INTEGER NOT NULL,"
+	" PRIMARY KEY(account, digest, recipient)) WITHOUT ROWID;"
+	"CREATE INDEX dedupe_at ON dedupe(account, at);"
+	"CREATE TABLE login(provider TEXT NOT NULL, account TEXT NOT NULL, boot TEXT NOT NULL,"
+	" boot_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL);"
+	"CREATE INDEX login_provider ON login(provider, boot_ms);"
+	"CREATE INDEX login_account ON login(account, boot_ms);";
+
+enum statement {
+	BEGIN,
+	COMMIT,
+	ROLLBACK,
+	MESSAGES,
+	ATTEMPT_NEW,
+	ATTEMPT_MORE,
+	UNCHARGE,
+	DIGEST,
+	SAME,
+	STATE,
+	MISSING,
+	FORGET_RCPTS,
+	FORGET,
+	RCPTS,
+	RCPT,
+	DEDUPE_SEEN,
+	DEDUPE_NOTE,
+	DEDUPE_PURGE,
+	QUIT_OK,
+	SET_QUIT_OK,
+	LOGIN_LAST,
+	LOGIN_AGES,
+	LOGIN_PURGE,
+	LOGIN_TAKE,
+	STATEMENT_COUNT
+};
+
+static const char *const sql[] = {
+	[BEGIN] = "BEGIN IMMEDIATE",
+	[COMMIT] = "COMMIT",
+	[ROLLBACK] = "ROLLBACK",
+	[MESSAGES] = "SELECT id, uid, octets, attempts, state, done_at, missing FROM message"
+		     " WHERE account = ?1",
+	[ATTEMPT_NEW] = "INSERT INTO message(account, uid, octets, attempts, state, first_at)"
+			" VALUES(?1, ?2, ?3, 1, 0, ?4)",
+	[ATTEMPT_MORE] = "UPDATE message SET attempts = attempts + 1, octets = ?2 WHERE id = ?1",
+	[UNCHARGE] = "UPDATE message SET attempts = max(attempts - 1, 0) WHERE id = ?1",
+	[DIGEST] = "UPDATE message SET digest = ?2 WHERE id = ?1",
+	[SAME] = "SELECT id, state FROM message WHERE account = ?1 AND uid = ?2 AND digest = ?3"
+		 " AND id <> ?4 ORDER BY id LIMIT 1 OFFSET ?5",
+	[STATE] = "UPDATE message SET state = ?2, reason = ?3,"
+		  " done_at = CASE WHEN ?2 = 1 THEN ?4 ELSE done_at END WHERE id = ?1",
+	[MISSING] = "UPDATE message SET missing = ?2 WHERE id = ?1",
+	[FORGET_RCPTS] = "DELETE FROM rcpt WHERE message = ?1",
+	[FORGET] = "DELETE FROM message WHERE id = ?1",
+	[RCPTS] = "SELECT address, postmaster, outcome, code, reply FROM rcpt WHERE message = ?1",
+	[RCPT] = "INSERT INTO rcpt(message, address, postmaster, outcome, code, reply, at)"
+		 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET"
+		 " outcome = ?4, code = ?5, reply = ?6, at = ?7",
+	[DEDUPE_SEEN] = "SELECT 1 FROM dedupe"
+			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3 AND at >= ?4",
+	[DEDUPE_NOTE] = "INSERT OR REPLACE INTO dedupe(account, digest, recipient, at)"
+			" VALUES(?1, ?2, ?3, ?4)",
+	[DEDUPE_PURGE] = "DELETE FROM dedupe WHERE account = ?1 AND at < ?2",
+	[QUIT_OK] = "SELECT quit_ok FROM account WHERE name = ?1",
+	[SET_QUIT_OK] = "INSERT INTO account(name, quit_ok) VALUES(?1, ?2)"
+			" ON CONFLICT DO UPDATE SET quit_ok = ?2",
+	[LOGIN_LAST] = "SELECT max(boot_ms) FROM login WHERE account = ?1",
+	[LOGIN_AGES] = "SELECT boot_ms FROM login WHERE provider = ?1"
+		       " ORDER BY boot_ms DESC LIMIT ?2",
+	[LOGIN_PURGE] = "DELETE FROM login WHERE provider = ?1 AND boot_ms < ?2",
+	[LOGIN_TAKE] = "INSERT INTO login(provider, account, boot, boot_ms, wall_ms)"
+		       " VALUES(?1, ?2, ?3, ?4, ?5)",
+};
+static_assert(ARRAY_LEN(sql) == STATEMENT_COUNT, "one text per statement");
+
+struct store {
+	sqlite3 *db;
+	sqlite3_stmt *stmts[STATEMENT_COUNT];
+	bool open; /* a transaction is open */
+	uint8_t key[KEY_OCTETS];
+	char boot[64];
+};
+
+static int fail(struct store *s, struct err *err, const char *what)
+{
+	return err_set(err, ERR_LOCAL, sqlite3_extended_errcode(s->db), "state database: %s: %s",
+		what, sqlite3_errmsg(s->db));
+}
+
+/* ---- binding by format: i int64, s string (NULL stays NULL), d digest ---- */
+
+static sqlite3_stmt *bind(struct store *s, enum statement which, const char *fmt, va_list ap)
+{
+	sqlite3_stmt *st = s->stmts[which];
+	int rc = SQLITE_OK;
+
+	sqlite3_reset(st);
+	for (int i = 1; *fmt; fmt++, i++) {
+		if (*fmt == 'i')
+			rc |= sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
+		else if (*fmt == 's')
+			rc |= sqlite3_bind_text(st, i, va_arg(ap, const char *), -1, SQLITE_STATIC);
+		else
+			rc |= sqlite3_bind_blob(st, i, va_arg(ap, const void *),
+				STORE_DIGEST_OCTETS, SQLITE_STATIC);
+	}
+	ensure(rc == SQLITE_OK);
+	return st;
+}
+
+/* A query: the caller steps and resets it. */
+static sqlite3_stmt *query(struct store *s, enum statement which, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	sqlite3_stmt *st = bind(s, which, fmt, ap);
+	va_end(ap);
+	return st;
+}
+
+static int step_once(struct store *s, sqlite3_stmt *st, struct err *err)
+{
+	int rc = sqlite3_step(st);
+
+	sqlite3_reset(st);
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail(s, err, sqlite3_sql(st));
+}
+
+static int begin(struct store *s, struct err *err)
+{
+	if (s->open)
+		return 0;
+	if (step_once(s, s->stmts[BEGIN], err))
+		return -1;
+	s->open = true;
+	return 0;
+}
+
+/* A change: part of the open transaction, which it opens if need be. */
+static int change(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (begin(s, err))
+		return -1;
+	va_start(ap, fmt);
+	sqlite3_stmt *st = bind(s, which, fmt, ap);
+	va_end(ap);
+	return step_once(s, st, err);
+}
+
+static struct strview column(sqlite3_stmt *st, int i)
+{
+	const char *text = (const char *)sqlite3_column_text(st, i);
+
+	return sv(text ? text : "", text ? (size_t)sqlite3_column_bytes(st, i) : 0);
+}
+
+/* ---- messages ---- */
+
+int store_messages(
+	struct store *s, const char *account, store_message_fn *fn, void *ctx, struct err *err)
+{
+	sqlite3_stmt *st = query(s, MESSAGES, "s", account);
+	int rc;
+
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct stored_message m = {
+			.id = sqlite3_column_int64(st, 0),
+			.uid = column(st, 1).ptr,
+			.octets = (uint64_t)sqlite3_column_int64(st, 2),
+			.attempts = (uint32_t)sqlite3_column_int(st, 3),
+			.state = (enum message_state)sqlite3_column_int(st, 4),
+			.done_at = sqlite3_column_int64(st, 5),
+			.missing = (uint32_t)sqlite3_column_int(st, 6),
+		};
+		if (fn(ctx, &m))
+			break;
+	}
+	sqlite3_reset(st);
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail(s, err, "reading messages");
+}
+
+int store_attempt(struct store *s, const char *account, const char *uid, uint64_t octets,
+	wall_t now, int64_t *id, struct err *err)
+{
+	if (*id)
+		return change(s, err, ATTEMPT_MORE, "ii", *id, (int64_t)octets);
+	if (change(s, err, ATTEMPT_NEW, "ssii", account, uid, (int64_t)octets, now))
+		return -1;
+	*id = sqlite3_last_insert_rowid(s->db);
+	return 0;
+}
+
+int store_uncharge(struct store *s, int64_t id, struct err *err)
+{
+	return change(s, err, UNCHARGE, "i", id);
+}
+
+int store_digest(
+	struct store *s, int64_t id, const uint8_t digest[STORE_DIGEST_OCTETS], struct err *err)
+{
+	return change(s, err, DIGEST, "id", id, digest);
+}
+
+int store_same(struct store *s, const char *account, int64_t except, const char *uid,
+	const uint8_t digest[STORE_DIGEST_OCTETS], uint32_t nth, int64_t *found,
+	enum message_state *state, struct err *err)
+{
+	sqlite3_stmt *st = query(s, SAME, "ssdii", account, uid, digest, except, (int64_t)nth);
+	int rc = sqlite3_step(st);
+
+	*found = 0;
+	if (rc == SQLITE_ROW) {
+		*found = sqlite3_column_int64(st, 0);
+		*state = (enum message_state)sqlite3_column_int(st, 1);
+	}
+	sqlite3_reset(st);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "comparing messages");
+}
+
+int store_state(struct store *s, int64_t id, enum message_state state, const char *reason,
+	wall_t now, struct err *err)
+{
+	return change(s, err, STATE, "iisi", id, (int64_t)state, reason, now);
+}
+
+int store_missing(struct store *s, int64_t id, uint32_t listings, struct err *err)
+{
+	return change(s, err, MISSING, "ii", id, (int64_t)listings);
+}
+
+int store_forget(struct store *s, int64_t id, struct err *err)
+{
+	if (change(s, err, FORGET_RCPTS, "i", id))
+		return -1;
+	return change(s, err, FORGET, "i", id);
+}
+
+/* ---- recipients ---- */
+
+int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struct err *err)
+{
+	sqlite3_stmt *st = query(s, RCPTS, "i", id);
+	int rc;
+
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct stored_rcpt r = {
+			.address = column(st, 0).ptr,
+			.postmaster = sqlite3_column_int(st, 1),
+			.outcome = (enum outcome)sqlite3_column_int(st, 2),
+			.code = sqlite3_column_int(st, 3),
+			.reply = column(st, 4).ptr,
+		};
+		if (fn(ctx, &r))
+			break;
+	}
+	sqlite3_reset(st);
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail(s, err, "reading recipients");
+}
+
+int store_rcpt(
+	struct store *s, int64_t id, const struct stored_rcpt *r, wall_t now, struct err *err)
+{
+	return change(s, err, RCPT, "isiiisi", id, r->address, (int64_t)r->postmaster,
+		(int64_t)r->outcome, (int64_t)r->code, r->reply, now);
+}
+
+/* ---- duplicates ---- */
+
+int store_dedupe_seen(struct store *s, const char *account, const char *recipient,
+	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, bool *seen, struct err *err)
+{
+	sqlite3_stmt *st = query(s, DEDUPE_SEEN, "sdsi", account, digest, recipient, since);
+	int rc = sqlite3_step(st);
+
+	sqlite3_reset(st);
+	*seen = rc == SQLITE_ROW;
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "looking for duplicates");
+}
+
+int store_dedupe_note(struct store *s, const char *account, const char *recipient,
+	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t now, struct err *err)
+{
+	return change(s, err, DEDUPE_NOTE, "sdsi", account, digest, recipient, now);
+}
+
+int store_dedupe_purge(struct store *s, const char *account, wall_t before, struct err *err)
+{
+	return change(s, err, DEDUPE_PURGE, "si", account, before);
+}
+
+/* ---- accounts and logins ---- */
+
+int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err)
+{
+	sqlite3_stmt *st = query(s, QUIT_OK, "s", account);
+	int rc = sqlite3_step(st);
+
+	*ok = rc == SQLITE_ROW && sqlite3_column_int(st, 0);
+	sqlite3_reset(st);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "reading account");
+}
+
+int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err *err)
+{
+	return change(s, err, SET_QUIT_OK, "si", account, (int64_t)ok);
+}
+
+/* Reads the stamps that rate_wait() needs; *ages is the caller's to free. */
+static int login_ages(struct store *s, const char *provider, const char *account,
+	const struct rate_rule *rule, msec_t now, msec_t *last, msec_t **ages, size_t *n)
+{
+	sqlite3_stmt *st = query(s, LOGIN_LAST, "s", account);
+	int rc = sqlite3_step(st);
+
+	*last = -1;
+	if (rc == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL)
+		*last = now - sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	if (rc != SQLITE_ROW)
+		return -1;
+	*ages = mem_alloc((rule->limit + 1) * sizeof **ages);
+	*n = 0;
+	st = query(s, LOGIN_AGES, "si", provider, (int64_t)rule->limit);
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW && *n < rule->limit)
+		(*ages)[(*n)++] = now - sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : -1;
+}
+
+int store_login(struct store *s, const char *provider, const char *account,
+	const struct rate_rule *rule, struct clock *clock, msec_t *wait_ms, struct err *err)
+{
+	AUTO(mem_freep) msec_t *ages = NULL;
+	msec_t now, last,
+		keep = rule->window_ms > rule->spacing_ms ? rule->window_ms : rule->spacing_ms;
+	size_t n;
+
+	if (store_commit(s, err) || begin(s, err))
+		return -1;
+	now = clock->now(clock); /* after the lock: a wait for it must not age the stamp */
+	if (login_ages(s, provider, account, rule, now, &last, &ages, &n)) {
+		fail(s, err, "reading logins");
+		store_rollback(s);
+		return -1;
+	}
+	*wait_ms = rate_wait(rule, last, ages, n);
+	if (*wait_ms) {
+		store_rollback(s);
+		return 0;
+	}
+	if (change(s, err, LOGIN_PURGE, "si", provider, now - keep) ||
+		change(s, err, LOGIN_TAKE, "sssii", provider, account, s->boot, now,
+			clock->wall(clock)) ||
+		store_commit(s, err)) {
+		store_rollback(s);
+		return -1;
+	}
+	return 0;
+}
+
+/* ---- transactions ---- */
+
+bool store_dirty(const struct store *s)
+{
+	return s->open;
+}
+
+int store_commit(struct store *s, struct err *err)
+{
+	if (!s->open)
+		return 0;
+	if (step_once(s, s->stmts[COMMIT], err))
+		return -1;
+	s->open = false;
+	return 0;
+}
+
+void store_rollback(struct store *s)
+{
+	if (s->open)
+		(void)step_once(s, s->stmts[ROLLBACK], NULL); /* an error here changes nothing */
+	s->open = false;
+}
+
+const uint8_t *store_key(const struct store *s)
+{
+	return s->key;
+}
+
+/* ---- opening ---- */
+
+static int exec(struct store *s, const char *text, struct err *err)
+{
+	return sqlite3_exec(s->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(s, err, text);
+}
+
+static int pragma_int(struct store *s, const char *text, int64_t *out, struct err *err)
+{
+	sqlite3_stmt *st;
+
+	if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) != SQLITE_OK)
+		return fail(s, err, text);
+	int rc = sqlite3_step(st);
+	*out = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? 0 : fail(s, err, text);
+}
+
+static int create(struct store *s, struct rng *rng, struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+
+	rng->fill(rng, s->key, KEY_OCTETS);
+	strbuf_adds(&text, schema);
+	strbuf_adds(&text, "INSERT INTO meta(name, value) VALUES('key', x'");
+	hex_encode(&text, s->key, KEY_OCTETS);
+	strbuf_addf(&text, "'); PRAGMA application_id = %d; PRAGMA user_version = %d;",
+		APPLICATION_ID, SCHEMA_VERSION);
+	return exec(s, strbuf_str(&text), err);
+}
+
+/* The schema is there, ours and of our version; an empty database gets it. Within BEGIN IMMEDIATE.
+ */
+static int check_schema(struct store *s, const char *path, struct rng *rng, struct err *err)
+{
+	int64_t app, version, tables;
+
+	if (pragma_int(s, "PRAGMA application_id", &app, err) ||
+		pragma_int(s, "PRAGMA user_version", &version, err) ||
+		pragma_int(s, "SELECT count(*) FROM sqlite_master", &tables, err))
+		return -1;
+	if (!tables && !version && !app)
+		return create(s, rng, err);
+	if (app != APPLICATION_ID)
+		return err_set(err, ERR_LOCAL, 0,
+			"%s is not a database of multidropd; move it away or set another state_dir",
+			path);
+	if (version != SCHEMA_VERSION)
+		return err_set(err, ERR_LOCAL, 0,
+			"%s has schema %lld, this program knows %d; install the version that wrote "
+			"it",
+			path, (long long)version, SCHEMA_VERSION);
+	return 0;
+}
+
+static int load_key(struct store *s, struct err *err)
+{
+	sqlite3_stmt *st;
+	int rc = sqlite3_prepare_v2(
+		s->db, "SELECT value FROM meta WHERE name = 'key'", -1, &st, NULL);
+
+	if (rc != SQLITE_OK)
+		return fail(s, err, "reading the key");
+	rc = sqlite3_step(st);
+	bool good = rc == SQLITE_ROW && sqlite3_column_bytes(st, 0) == KEY_OCTETS;
+	if (good)
+		memcpy(s->key, sqlite3_column_blob(st, 0), KEY_OCTETS);
+	sqlite3_finalize(st);
+	return good ? 0 : err_set(err, ERR_LOCAL, 0, "state database: its key is missing");
+}
+
+static void read_boot_id(struct store *s)
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, s->boot, sizeof s->boot - 1);
+
+	if (fd >= 0)
+		close(fd);
+	s->boot[n > 0 ? n - 1 : 0] = '\0'; /* without its LF */
+}
+
+/* Stamps of an earlier boot, told by the wall clock; a stamp in its future is taken for now. */
+static int translate_logins(struct store *s, struct clock *clock, struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+
+	read_boot_id(s);
+	strbuf_addf(&text,
+		"UPDATE login SET boot_ms = %lld - max(0, %lld - wall_ms), boot = '%s'"
+		" WHERE boot <> '%s'",
+		(long long)clock->now(clock), (long long)clock->wall(clock), s->boot, s->boot);
+	return exec(s, strbuf_str(&text), err);
+}
+
+static int set_up(
+	struct store *s, const char *path, struct clock *clock, struct rng *rng, struct err *err)
+{
+	if (exec(s,
+		    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = "
+		    "OFF;"
+		    "PRAGMA cache_size = -2048; PRAGMA trusted_schema = OFF;",
+		    err) ||
+		exec(s, "BEGIN IMMEDIATE", err))
+		return -1;
+	if (check_schema(s, path, rng, err) || load_key(s, err) ||
+		translate_logins(s, clock, err) || exec(s, "COMMIT", err))
+		return -1;
+	for (int i = 0; i < STATEMENT_COUNT; i++)
+		if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmts[i],
+			    NULL) != SQLITE_OK)
+			return fail(s, err, sql[i]);
+	return 0;
+}
+
+int store_open(const char *state_dir, struct clock *clock, struct rng *rng, struct store **out,
+	struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf path = STRBUF_INIT;
+	struct stat st;
+
+	if (stat(state_dir, &st) || !S_ISDIR(st.st_mode))
+		return err_set(err, ERR_LOCAL, errno, "state_dir %s: %s; create it for this user",
+			state_dir, errno ? strerror(errno) : "not a directory");
+	strbuf_addf(&path, "%s/" STORE_FILE, state_dir);
+	mode_t mask = umask(0077);
+	struct store *s = mem_zalloc(sizeof *s);
+	int rc = sqlite3_open_v2(strbuf_str(&path), &s->db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+		NULL);
+	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+	if (rc != SQLITE_OK)
+		fail(s, err, strbuf_str(&path));
+	else
+		rc = set_up(s, strbuf_str(&path), clock, rng, err);
+	umask(mask);
+	if (rc) {
+		store_close(s);
+		return -1;
+	}
+	*out = s;
+	return 0;
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	store_rollback(s);
+	for (int i = 0; i < STATEMENT_COUNT; i++)
+		sqlite3_finalize(s->stmts[i]);
+	sqlite3_close(s->db);
+	mem_wipe(s->key, sizeof s->key);
+	free(s);
+}
