@@ -1,0 +1,152 @@
+"""A private Dovecot: POP3 (clear, STLS, implicit TLS) and LMTP on loopback, Maildirs in a directory.
+
+Any user name exists, with the one password; a maildrop is made by the first put(). Nothing outside
+the directory is read or written, /etc/dovecot and the system's Dovecot included.
+"""
+import os
+import shutil
+import subprocess
+
+from . import net
+
+PASSWORD = "geheim-4711"
+
+CONFIG = """
+base_dir = {dir}/run
+state_dir = {dir}/state
+instance_name = {name}
+log_path = {dir}/dovecot.log
+protocols = pop3 lmtp
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{cert}
+ssl_key = <{key}
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+auth_failure_delay = 0
+mail_fsync = never
+mail_location = maildir:~/Maildir
+first_valid_uid = 1
+mail_max_userip_connections = 100
+passdb {{
+  driver = static
+  args = password={password}
+}}
+userdb {{
+  driver = static
+  args = uid=nobody gid=nogroup home={dir}/mail/%u allow_all_users=yes
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+    ssl = yes
+  }}
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    port = {lmtp}
+  }}
+  unix_listener {dir}/lmtp.sock {{
+    mode = 0666
+  }}
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+protocol lmtp {{
+  auth_username_format = %Ln
+  postmaster_address = postmaster@firma.example
+}}
+"""
+
+
+class Dovecot:
+    def __init__(self, directory, certificate):
+        self.directory = directory
+        self.certificate = certificate
+        self.pop3 = net.free_port()
+        self.pop3s = net.free_port()
+        self.lmtp = net.free_port()
+        self.lmtp_socket = os.path.join(directory, "lmtp.sock")
+        self._process = None
+        self._serial = 0
+
+    def start(self):
+        os.makedirs(os.path.join(self.directory, "mail"), exist_ok=True)
+        self._own(os.path.join(self.directory, "mail"))
+        config = os.path.join(self.directory, "dovecot.conf")
+        with open(config, "w") as f:
+            f.write(CONFIG.format(dir=self.directory, name=os.path.basename(self.directory),
+                                  cert=self.certificate.cert, key=self.certificate.key,
+                                  password=PASSWORD, pop3=self.pop3, pop3s=self.pop3s,
+                                  lmtp=self.lmtp))
+        self._process = subprocess.Popen(["dovecot", "-F", "-c", config],
+                                         stdin=subprocess.DEVNULL)
+        net.wait_until(lambda: net.answers(self.pop3) or self._process.poll() is not None, 20,
+                       lambda: "Dovecot does not answer: " + self.log())
+        if self._process.poll() is not None:
+            raise RuntimeError("Dovecot ended at once: " + self.log())
+        return self
+
+    def stop(self):
+        net.end_process(self._process)
+        self._process = None
+
+    def log(self):
+        try:
+            with open(os.path.join(self.directory, "dovecot.log")) as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def put(self, user, message):
+        """Stores a message as the maildrop's newest; bytes with CRLF or LF ends."""
+        maildir = self._maildir(user)
+        for part in ("cur", "new", "tmp"):
+            os.makedirs(os.path.join(maildir, part), exist_ok=True)
+        # Dovecot numbers new files by the time in their names: a counter keeps the order of put().
+        self._serial += 1
+        name = f"{1700000000 + self._serial}.M0P1.mdtest"
+        path = os.path.join(maildir, "tmp", name)
+        with open(path, "wb") as f:
+            f.write(message)
+        home = os.path.dirname(maildir)
+        if os.stat(home).st_uid == os.getuid():
+            for folder in (home, maildir, *(os.path.join(maildir, p) for p in ("cur", "new", "tmp"))):
+                self._own(folder)
+        self._own(path)
+        os.rename(path, os.path.join(maildir, "new", name))
+
+    def count(self, user):
+        return len(self._files(user))
+
+    def messages(self, user):
+        """The maildrop's messages, in order."""
+        result = []
+        for path in self._files(user):
+            with open(path, "rb") as f:
+                result.append(f.read())
+        return result
+
+    def clear(self, user):
+        shutil.rmtree(os.path.join(self.directory, "mail", user), ignore_errors=True)
+
+    def _maildir(self, user):
+        return os.path.join(self.directory, "mail", user, "Maildir")
+
+    def _files(self, user):
+        paths = []
+        for part in ("cur", "new"):
+            folder = os.path.join(self._maildir(user), part)
+            if os.path.isdir(folder):
+                paths += [os.path.join(folder, name) for name in os.listdir(folder)]
+        return sorted(paths, key=os.path.basename)
+
+    @staticmethod
+    def _own(path):
+        shutil.chown(path, "nobody", "nogroup")

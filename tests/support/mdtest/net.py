@@ -1,0 +1,73 @@
+"""Ports, temporary directories and waiting.
+
+A port is held by a locked file for the life of this process, so that test programs that run side
+by side never choose the same one. The range lies below the kernel's ephemeral ports: no outgoing
+connection can sit on a port between our choice and the server's bind.
+"""
+import fcntl
+import os
+import random
+import socket
+import tempfile
+import time
+
+PORTS = range(20000, 30000)
+_held = []
+
+
+def free_port():
+    locks = os.path.join(tempfile.gettempdir(), f"mdtest-ports-{os.getuid()}")
+    os.makedirs(locks, mode=0o700, exist_ok=True)
+    for port in random.sample(PORTS, len(PORTS)):
+        lock = open(os.path.join(locks, str(port)), "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+            continue
+        _held.append(lock)
+        return port
+    raise RuntimeError("no free port")
+
+
+def temp_dir():
+    """A directory with a short name (sockets have 108 bytes) that servers' users may enter."""
+    path = tempfile.mkdtemp(prefix="mdt-", dir="/tmp")
+    os.chmod(path, 0o755)
+    return path
+
+
+def wait_until(condition, timeout, what):
+    """Returns the condition's first true value; raises with `what` after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(what() if callable(what) else what)
+        time.sleep(0.01)
+
+
+def answers(port):
+    """Whether something accepts connections there."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def end_process(process, timeout=10):
+    """TERM, then KILL when that was not heard. Only for children of ours."""
+    if process is None or process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(timeout)
+    except Exception:
+        process.kill()
+        process.wait()
