@@ -12,14 +12,14 @@
 /* ---- lines ---- */
 
 struct line_reader {
-	struct strbuf line; /* what came of an unfinished line; .max is the limit in octets without
-			       CRLF */
+	struct strbuf line; /* what came of an unfinished line; .max: the limit and a CR */
 	bool lf_lines;      /* a bare LF ends a line too */
 	bool ready;         /* `line` was handed out: the next call starts afresh */
 };
 
 enum line_result { LINE_MORE, LINE_OK, LINE_TOO_LONG, LINE_BARE_LF };
 
+/* max_octets: of a line without its CRLF. */
 void line_init(struct line_reader *r, size_t max_octets, bool lf_lines);
 void line_free(struct line_reader *r);
 /*
@@ -42,11 +42,12 @@ enum unstuff_result { UNSTUFF_DATA, UNSTUFF_MORE, UNSTUFF_END };
 
 void unstuff_init(struct unstuff *u, bool lf_lines);
 /*
- * Takes some bytes (*used, at least one if len > 0) and yields at most one piece of content in
- * *data, which points into buf or at a constant. UNSTUFF_DATA: *data has content, call again with
- * the rest. UNSTUFF_MORE: all of buf is used, nothing (more) came out. UNSTUFF_END: CRLF.CRLF was
- * seen; bytes behind it are not touched. The CRLF before the lone dot belongs to the content. Bare
- * CR and LF are content and pass; only CRLF.CRLF ends (with lf_lines LF.LF does as well).
+ * Takes some bytes (*used; with UNSTUFF_DATA it may be 0, and the next call goes on) and yields at
+ * most one piece of content in *data, which points into buf or at a constant. UNSTUFF_DATA: *data
+ * has content, call again with the rest. UNSTUFF_MORE: all of buf is used, nothing (more) came out.
+ * UNSTUFF_END: CRLF.CRLF was seen; bytes behind it are not touched. The CRLF before the lone dot
+ * belongs to the content. Bare CR and LF are content and pass; only CRLF.CRLF ends (with lf_lines
+ * LF.LF does as well).
  */
 enum unstuff_result unstuff_feed(
 	struct unstuff *u, const char *buf, size_t len, size_t *used, struct strview *data);
