@@ -1,4 +1,4 @@
-"""A private Dovecot: POP3 (clear, STLS, implicit TLS) and LMTP on loopback, Maildirs in a directory.
+"""A private Dovecot: POP3 (clear, STLS, implicit TLS) and LMTP on loopback, with Maildirs.
 
 Any user name exists, with the one password; a maildrop is made by the first put(). Nothing outside
 the directory is read or written, /etc/dovecot and the system's Dovecot included.
@@ -117,8 +117,10 @@ class Dovecot:
             f.write(message)
         home = os.path.dirname(maildir)
         if os.stat(home).st_uid == os.getuid():
-            for folder in (home, maildir, *(os.path.join(maildir, p) for p in ("cur", "new", "tmp"))):
-                self._own(folder)
+            self._own(home)
+            self._own(maildir)
+            for part in ("cur", "new", "tmp"):
+                self._own(os.path.join(maildir, part))
         self._own(path)
         os.rename(path, os.path.join(maildir, "new", name))
 

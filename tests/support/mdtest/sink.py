@@ -150,8 +150,9 @@ class SmtpSink:
         self._process = None
 
     def start(self):
-        self._process = subprocess.Popen(["smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{self.port}", "256"],
-                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        command = ["smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{self.port}", "256"]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.PIPE)
         net.wait_until(lambda: net.answers(self.port), 10, "smtp-sink does not answer")
         return self
 

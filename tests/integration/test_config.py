@@ -1,0 +1,117 @@
+"""What is refused before anything happens: configuration, secrets, the state directory."""
+import os
+
+import pytest
+from conftest import PASSWORD, expect
+from mdtest import daemon
+from mdtest.pop3fake import Pop3Fake
+
+
+@pytest.fixture
+def plain(config):
+    """A complete configuration whose provider must never be called."""
+    with Pop3Fake() as server:
+        config.provider("hoster", port=server.port)
+        config.relay("house", port=server.port)
+        config.account("sammel", "hoster", "house", PASSWORD)
+        yield config
+        assert server.connections == 0, "the network was touched"
+
+
+def line_of(config, text):
+    with open(config.path) as f:
+        return next(n for n, line in enumerate(f, 1) if text in line)
+
+
+FAULTS = {
+    "unknown key": ("account", "colour", "blue"),
+    "wrong type": ("account", "enabled", "perhaps"),
+    "zero interval": ("account", "interval", "0s"),
+    "negative interval": ("account", "interval", "-5m"),
+    "dangling provider": ("account", "provider", "nobody"),
+    "bad unit": ("provider", "timeout", "60 parsecs"),
+    "port out of range": ("relay", "port", 70000),
+    "not one of the words": ("account", "mode", "both"),
+    "no domain": ("account", "domains", []),
+    "LMTP on port 25": ("relay", "protocol", "lmtp"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_configuration_fault_is_named_with_its_line(plain, name):
+    section, key, value = FAULTS[name]
+    {"account": plain.accounts["sammel"], "provider": plain.providers["hoster"],
+     "relay": plain.relays["house"]}[section][key] = value
+    if name == "LMTP on port 25":
+        plain.relays["house"]["port"] = 25
+    plain.write()
+    run = expect(daemon.check(plain), 78)
+    faults = [x for x in run.stderr.splitlines() if x.startswith(plain.path + ":")]
+    assert faults and all(x.split(":")[1].isdigit() for x in faults), repr(run)
+    if name not in ("no domain", "LMTP on port 25"):
+        assert any(x.startswith(f"{plain.path}:{line_of(plain, key + ' =')}: ") for x in faults), \
+            repr(run)
+    expect(daemon.once(plain), 78)
+
+
+def test_syntax_error(plain):
+    with open(plain.write(), "a") as f:
+        f.write('account "x" {\n')
+    assert plain.path + ":" in expect(daemon.check(plain), 78).stderr
+
+
+def test_missing_file(plain):
+    run = expect(daemon.run("--once", "-c", plain.path + ".absent"), 78)
+    assert ".absent" in run.stderr
+
+
+def test_good_configuration_passes_without_network(plain):
+    plain.write()
+    expect(daemon.check(plain), 0)
+
+
+def test_secret_that_others_may_read(plain):
+    plain.write()
+    secret = plain.accounts["sammel"]["password_file"]
+    os.chmod(secret, 0o644)
+    for run in (daemon.check(plain), daemon.once(plain)):
+        expect(run, 78)
+        assert secret in run.stderr and PASSWORD not in run.stderr + run.stdout
+
+
+def test_secret_that_is_missing(plain):
+    os.remove(plain.accounts["sammel"]["password_file"])
+    assert "sammel.pw" in expect(daemon.once(plain), 78).stderr
+
+
+def test_usage(plain):
+    expect(daemon.run("--no-such-option"), 64)
+
+
+def test_state_directory_is_a_file(plain):
+    os.rmdir(plain.state)
+    plain.file("state", "in the way")
+    run = expect(daemon.once(plain), 73)
+    assert plain.state in run.stderr
+
+
+@pytest.mark.parametrize("garbage", [b"this is no database" * 500, b"\0" * 8192])
+def test_corrupt_state_is_refused_and_not_made_anew(config, garbage):
+    with Pop3Fake() as server:
+        config.provider("hoster", port=server.port)
+        config.relay("house", port=server.port)
+        config.account("sammel", "hoster", "house", PASSWORD)
+        expect(daemon.once(config), 0)
+        files = [os.path.join(config.state, n) for n in os.listdir(config.state)]
+        (database,) = [f for f in files if os.path.isfile(f) and open(f, "rb").read(6) == b"SQLite"]
+        for extra in (database + "-wal", database + "-shm"):
+            if os.path.exists(extra):
+                os.remove(extra)
+        with open(database, "wb") as f:
+            f.write(garbage)
+        connections = server.connections
+        run = expect(daemon.once(config), 73)
+        assert database in run.stderr
+        assert server.connections == connections, "a login with unusable state"
+        with open(database, "rb") as f:
+            assert f.read() == garbage

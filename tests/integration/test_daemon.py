@@ -1,0 +1,148 @@
+"""The long-running daemon: signals, a lost QUIT, and kill -9 at any moment."""
+import collections
+import random
+import signal
+
+import pytest
+from conftest import PASSWORD, expect, fake_provider
+from mdtest import daemon, messages
+from mdtest.pop3fake import HANG, Pop3Fake, quit_not_done, quit_reply_lost
+from mdtest.sink import Sink
+
+
+def setup(config, provider, sink, connections=4, **keys):
+    fake_provider(config, provider)
+    config.relay("house", port=sink.port, connections=connections)
+    config.account("sammel", "fake", "house", provider.password, **keys)
+    return config
+
+
+def subjects(sink):
+    with sink.lock:
+        return collections.Counter(messages.subject(t.body) for t in sink.transactions)
+
+
+def three():
+    return [messages.stored("hans", f"Nr {n}") for n in (1, 2, 3)]
+
+
+def test_daemon_delivers_and_ends_on_sigterm(config):
+    with Pop3Fake(three()) as provider, Sink() as sink:
+        with daemon.Daemon(setup(config, provider, sink)) as running:
+            running.wait_event("cycle.finished", account="sammel")
+            assert provider.maildrop == [] and len(sink.transactions) == 3
+            assert running.stop() == 0
+            assert running.log.find("daemon.started") and running.log.find("daemon.stopping")
+
+
+@pytest.mark.parametrize("where", ["UIDL", "RETR", "EHLO", "MAIL", "DATA"])
+def test_sigterm_while_a_peer_hangs(config, where):
+    """What is not past its final dot stays on the server; nobody waits for a silent peer."""
+    side = ("UIDL", "RETR")
+    hang = {where: [HANG]}
+    with Pop3Fake(three(), hang if where in side else {}) as provider, \
+            Sink({} if where in side else hang) as sink:
+        peer = provider if where in side else sink
+        with daemon.Daemon(setup(config, provider, sink, connections=1)) as running:
+            running.wait(lambda: peer.said(where), what=where)
+            assert running.stop(timeout=20) == 0
+        delivered = sum(subjects(sink).values())
+        assert len(provider.maildrop) >= 3 - delivered
+        expect(daemon.once(config), 0)
+        assert subjects(sink) == {"Nr 1": 1, "Nr 2": 1, "Nr 3": 1}
+
+
+def test_broken_file_at_sighup_changes_nothing(config):
+    with Pop3Fake() as provider, Sink() as sink:
+        with daemon.Daemon(setup(config, provider, sink)) as running:
+            running.wait_event("cycle.finished")
+            good = config.text()
+            config.file("multidropd.conf", good + "nonsense = = =\n")
+            running.signal(signal.SIGHUP)
+            running.wait_event("config.refused")
+            provider.maildrop = [(f"later-{n}", m) for n, m in enumerate(three())]
+            running.signal(signal.SIGUSR1)
+            running.wait(lambda: len(sink.transactions) == 3, what="delivery by the old file")
+            config.file("multidropd.conf", good)
+            running.signal(signal.SIGHUP)
+            running.wait_event("config.reloaded")
+            assert running.stop() == 0
+
+
+def test_reload_brings_in_a_new_account(config):
+    with Pop3Fake() as provider, Sink() as sink, Pop3Fake(three()) as other:
+        with daemon.Daemon(setup(config, provider, sink)) as running:
+            running.wait_event("cycle.finished", account="sammel")
+            fake_provider(config, other, "zweiter")
+            config.account("neu", "zweiter", "house", PASSWORD)
+            config.write()
+            running.signal(signal.SIGHUP)
+            running.wait_event("cycle.finished", account="neu")
+            assert len(sink.transactions) == 3
+            assert running.stop() == 0
+
+
+def test_second_daemon_on_the_same_state(config):
+    with Pop3Fake() as provider, Sink() as sink:
+        with daemon.Daemon(setup(config, provider, sink)) as first:
+            first.wait_event("cycle.finished")
+            with daemon.Daemon(config) as second:
+                assert second.ended(timeout=20) == 75
+            assert first.process.poll() is None
+            assert first.stop() == 0
+
+
+@pytest.mark.parametrize("quit_step", [quit_reply_lost, quit_not_done])
+def test_lost_quit_is_made_good_without_fetching_again(config, quit_step):
+    with Pop3Fake(three(), {"QUIT": [quit_step]}) as provider, Sink() as sink:
+        setup(config, provider, sink)
+        daemon.once(config)
+        assert len(sink.transactions) == 3
+        fetched = len(provider.said("RETR"))
+        expect(daemon.once(config), 0)
+        assert len(provider.said("RETR")) == fetched and len(sink.transactions) == 3
+        assert provider.maildrop == []
+
+
+def kill_often(config, provider, sink, rng, kills, total):
+    """Kills a run after a random number of accepted messages, so many times; then lets one end."""
+    for _ in range(kills):
+        goal = len(sink.transactions) + rng.randrange(total // kills)
+        with daemon.Daemon(config, "--once") as running:
+            try:
+                running.wait(lambda: len(sink.transactions) >= goal, 60, f"{goal} messages")
+            except RuntimeError:
+                break  # it was done before the goal was reached
+            running.kill()
+    return expect(daemon.once(config), 0)
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_kill_nine_loses_nothing(config, connections):
+    """Nothing is lost, and one kill costs at most one copy for each connection to the relay."""
+    total, kills = 2000, 6
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    mails = [messages.stored("hans", f"Nr {n}", body=b"x" * 2000 + b"\r\n") for n in range(total)]
+    with Pop3Fake(mails) as provider, Sink() as sink:
+        setup(config, provider, sink, connections)
+        kill_often(config, provider, sink, random.Random(seed), kills, total)
+        got = subjects(sink)
+        assert len(got) == total, f"lost: {total - len(got)}, seed {seed}"
+        assert sum(got.values()) - total <= kills * connections, f"seed {seed}"
+        assert provider.maildrop == []
+
+
+def test_copy_in_doubt_is_marked_and_recognisable(config):
+    """The relay has the message but its answer never came: it goes out again, marked."""
+    with Pop3Fake(three()[:1]) as provider, Sink({"dot": [HANG]}) as sink:
+        setup(config, provider, sink)
+        with daemon.Daemon(config, "--once") as running:
+            running.wait(lambda: sink.attempts, what="a final dot")
+            running.kill()
+        run = expect(daemon.once(config), 0)
+        assert run.log.find("message.in_doubt", account="sammel")
+        first, second = (t.body for t in sink.attempts)
+        assert messages.field(second, "X-Multidrop-In-Doubt") == ["yes"]
+        assert messages.field(first, "X-Multidrop-In-Doubt") == []
+        assert messages.field(first, "X-Multidrop-Id") == messages.field(second, "X-Multidrop-Id")
