@@ -15,8 +15,11 @@ struct spool {
 	int fd;               /* < 0: no file */
 	uint64_t written;
 	uint64_t octets;
-	EVP_MD_CTX *md;
-	uint8_t digest[SPOOL_DIGEST_OCTETS];
+	uint64_t split; /* octets up to and with the first blank line; 0: not seen yet */
+	char tail[3];   /* the last octets, while the blank line is looked for */
+	size_t ntail;
+	EVP_MD_CTX *md; /* of the body */
+	uint8_t digest[SPOOL_DIGEST_OCTETS], body_digest[SPOOL_DIGEST_OCTETS];
 	bool eightbit;
 	bool crlf_inside,
 		crlf_last; /* CRLF seen with something behind it; at the very end so far */
@@ -30,6 +33,8 @@ struct spool *spool_new(struct spool_area *area)
 	s->area = area;
 	s->fd = -1;
 	s->md = EVP_MD_CTX_new();
+	s->ntail = 2; /* as if a line had ended before the first octet */
+	memcpy(s->tail, "\r\n", 2);
 	ensure(s->md && EVP_DigestInit_ex(s->md, EVP_sha256(), NULL) == 1);
 	return s;
 }
@@ -44,6 +49,43 @@ void spool_free(struct spool *s)
 		close(s->fd);
 	EVP_MD_CTX_free(s->md);
 	free(s);
+}
+
+/* The blank line may lie across pieces: look at the seam first, then into the piece. */
+static void look_for_split(struct spool *s, struct strview data)
+{
+	char seam[6];
+	size_t fore = data.len < 3 ? data.len : 3;
+
+	memcpy(seam, s->tail, s->ntail);
+	memcpy(seam + s->ntail, data.ptr, fore);
+	const char *at = memmem(seam, s->ntail + fore, "\r\n\r\n", 4);
+	if (at) {
+		s->split = s->octets + (uint64_t)(at - seam) + 4 - s->ntail;
+		return;
+	}
+	at = memmem(data.ptr, data.len, "\r\n\r\n", 4);
+	if (at)
+		s->split = s->octets + (uint64_t)(at - data.ptr) + 4;
+	size_t n = s->ntail + fore;
+	if (data.len > 3) {
+		memcpy(s->tail, data.ptr + data.len - 3, 3);
+		s->ntail = 3;
+	} else {
+		s->ntail = n < 3 ? n : 3;
+		memcpy(s->tail, seam + n - s->ntail, s->ntail);
+	}
+}
+
+static void digest_body(struct spool *s, struct strview data)
+{
+	if (!s->split)
+		look_for_split(s, data);
+	if (!s->split)
+		return;
+	size_t skip = s->split > s->octets ? (size_t)(s->split - s->octets) : 0;
+	struct strview body = sv_skip(data, skip);
+	ensure(EVP_DigestUpdate(s->md, body.ptr, body.len) == 1);
 }
 
 static void look_for_crlf(struct spool *s, struct strview data)
@@ -107,7 +149,7 @@ int spool_add(struct spool *s, struct strview data, struct err *err)
 {
 	if (!data.len)
 		return 0;
-	ensure(EVP_DigestUpdate(s->md, data.ptr, data.len) == 1);
+	digest_body(s, data);
 	look_for_crlf(s, data);
 	s->last = data.ptr[data.len - 1];
 	s->eightbit = s->eightbit || has_eightbit(data);
@@ -121,10 +163,33 @@ int spool_add(struct spool *s, struct strview data, struct err *err)
 	return 0;
 }
 
+/* Header (everything, where there is no blank line) and the body's digest. */
+static int digest_all(struct spool *s, struct err *err)
+{
+	char buf[16 * 1024];
+	struct strview data;
+
+	ensure(EVP_DigestInit_ex(s->md, EVP_sha256(), NULL) == 1);
+	for (uint64_t at = 0; at < s->split; at += data.len) {
+		uint64_t left = s->split - at;
+		size_t max = left < sizeof buf ? (size_t)left : sizeof buf;
+		if (spool_read(s, at, buf, max, &data, err))
+			return -1;
+		ensure(EVP_DigestUpdate(s->md, data.ptr, data.len) == 1);
+	}
+	ensure(EVP_DigestUpdate(s->md, s->body_digest, sizeof s->body_digest) == 1);
+	ensure(EVP_DigestFinal_ex(s->md, s->digest, NULL) == 1);
+	return 0;
+}
+
 int spool_end(struct spool *s, struct err *err)
 {
-	ensure(EVP_DigestFinal_ex(s->md, s->digest, NULL) == 1);
-	return s->fd >= 0 ? write_out(s, err) : 0;
+	ensure(EVP_DigestFinal_ex(s->md, s->body_digest, NULL) == 1);
+	if (!s->split)
+		s->split = s->octets;
+	if (s->fd >= 0 && write_out(s, err))
+		return -1;
+	return digest_all(s, err);
 }
 
 uint64_t spool_octets(const struct spool *s)
@@ -160,6 +225,16 @@ int spool_read(struct spool *s, uint64_t offset, char *buf, size_t max, struct s
 const uint8_t *spool_digest(const struct spool *s)
 {
 	return s->digest;
+}
+
+const uint8_t *spool_body_digest(const struct spool *s)
+{
+	return s->body_digest;
+}
+
+uint64_t spool_split(const struct spool *s)
+{
+	return s->split;
 }
 
 bool spool_eightbit(const struct spool *s)

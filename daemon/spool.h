@@ -38,7 +38,10 @@ uint64_t spool_octets(const struct spool *s);
  */
 int spool_read(struct spool *s, uint64_t offset, char *buf, size_t max, struct strview *out,
 	struct err *err) must_check;
-const uint8_t *spool_digest(const struct spool *s); /* SHA-256 of all octets */
+/* SHA-256 of the octets behind the first blank line, and of (those before it, that digest). */
+const uint8_t *spool_body_digest(const struct spool *s);
+const uint8_t *spool_digest(const struct spool *s);
+uint64_t spool_split(const struct spool *s); /* where that body begins; all octets: no blank line */
 bool spool_eightbit(const struct spool *s);
 /* True if there is a CRLF before the very end: else LF is the message's line end. */
 bool spool_has_crlf(const struct spool *s);

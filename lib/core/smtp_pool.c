@@ -1,9 +1,10 @@
-/* Decisions of a relay's pool; see smtp_pool.h. Invariant: connecting + idle + busy <= max. */
+/* Decisions of a relay's pool; see smtp_pool.h. Invariant: connecting + idle + busy + leaving <=
+ * max_connections. */
 #include "core/smtp_pool.h"
 
 enum pool_step smtp_pool_step(const struct smtp_pool *p, size_t jobs, msec_t now)
 {
-	uint32_t all = p->connecting + p->idle + p->busy;
+	uint32_t all = p->connecting + p->idle + p->busy + p->leaving;
 
 	if (!jobs)
 		return POOL_WAIT;
@@ -62,12 +63,17 @@ void smtp_pool_done(struct smtp_pool *p)
 	p->idle++;
 }
 
-void smtp_pool_lost(struct smtp_pool *p, bool was_busy)
+void smtp_pool_leaving(struct smtp_pool *p)
 {
-	uint32_t *count = was_busy ? &p->busy : &p->idle;
+	ensure(p->idle);
+	p->idle--;
+	p->leaving++;
+}
 
-	ensure(*count);
-	--*count;
+void smtp_pool_lost(uint32_t *place)
+{
+	ensure(*place);
+	--*place;
 }
 
 bool smtp_pool_retire(const struct smtp_pool *p, uint32_t messages)

@@ -16,7 +16,8 @@
 struct smtp_pool {
 	uint32_t max_connections, max_messages;
 	msec_t idle_timeout;
-	uint32_t connecting, idle, busy;
+	uint32_t connecting, idle, busy,
+		leaving; /* sessions by what they do; leaving: QUIT was sent */
 	bool down;
 	uint32_t failures; /* connects in a row that failed */
 	msec_t retry_at;   /* no connect before it */
@@ -34,8 +35,10 @@ void smtp_pool_opening(struct smtp_pool *p);
 void smtp_pool_ready(struct smtp_pool *p, bool *came_up); /* connecting -> idle */
 /* A connection could not be made ready. *went_down: the relay was up until now. */
 void smtp_pool_failed(struct smtp_pool *p, msec_t now, uint32_t chance, bool *went_down);
-void smtp_pool_busy(struct smtp_pool *p);                /* idle -> busy */
-void smtp_pool_done(struct smtp_pool *p);                /* busy -> idle */
-void smtp_pool_lost(struct smtp_pool *p, bool was_busy); /* an idle or busy session is gone */
+void smtp_pool_busy(struct smtp_pool *p);    /* idle -> busy */
+void smtp_pool_done(struct smtp_pool *p);    /* busy -> idle */
+void smtp_pool_leaving(struct smtp_pool *p); /* idle -> leaving */
+/* A session that had been ready is gone: `place` is the count it stands in. */
+void smtp_pool_lost(uint32_t *place);
 /* Has a session served enough? */
 bool smtp_pool_retire(const struct smtp_pool *p, uint32_t messages);

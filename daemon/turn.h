@@ -1,0 +1,37 @@
+/*
+ * The end of a turn of the event loop: one commit, then everything that had to wait for it.
+ *
+ * Whoever needs "durable first" (the final dot, RETR, DELE) queues a step here instead of acting.
+ * All changes of a turn share one transaction; after the commit the steps run, then the output of
+ * everybody who has some goes out in one write each.
+ */
+#pragma once
+
+#include "core/store.h"
+
+#include <sys/queue.h>
+
+/* Lives inside its owner, who cancels it before it goes. Queued twice is queued once. */
+struct step {
+	void (*fn)(void *ctx, bool durable); /* false: the commit failed and was rolled back */
+	void *ctx;
+	bool queued;
+	TAILQ_ENTRY(step) entry;
+};
+
+TAILQ_HEAD(step_list, step);
+
+struct turn {
+	struct store *store;
+	struct step_list after_commit, flush;
+	void (*on_failure)(void *ctx, const struct err *err); /* a commit failed */
+	void *ctx;
+};
+
+void turn_init(struct turn *t, struct store *store);
+void step_init(struct step *s, void (*fn)(void *ctx, bool durable), void *ctx);
+void turn_after_commit(struct turn *t, struct step *s);
+void turn_flush(struct turn *t, struct step *s); /* `durable` is true there and means nothing */
+void turn_cancel_after(struct turn *t, struct step *s);
+void turn_cancel_flush(struct turn *t, struct step *s);
+void turn_end(struct turn *t);
