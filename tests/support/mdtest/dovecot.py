@@ -86,7 +86,7 @@ class Dovecot:
                                   password=PASSWORD, pop3=self.pop3, pop3s=self.pop3s,
                                   lmtp=self.lmtp))
         self._process = subprocess.Popen(["dovecot", "-F", "-c", config],
-                                         stdin=subprocess.DEVNULL)
+                                         stdin=subprocess.DEVNULL, start_new_session=True)
         net.wait_until(lambda: net.answers(self.pop3) or self._process.poll() is not None, 20,
                        lambda: "Dovecot does not answer: " + self.log())
         if self._process.poll() is not None:

@@ -82,7 +82,6 @@ class Postfix:
         self.certificate = certificate
         self.mailboxes = mailboxes
         self.port = net.free_port()
-        self._master = None
 
     def start(self):
         etc = os.path.join(self.directory, "etc")
@@ -98,23 +97,29 @@ class Postfix:
         self._write(os.path.join(etc, "master.cf"), MASTER.format(port=self.port))
         self._write(os.path.join(etc, "mailboxes"),
                     "".join(f"{box}@{DOMAIN} {box}/\n" for box in self.mailboxes))
-        done = subprocess.run(["postfix", "-c", etc, "start"], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError("Postfix does not start: " + done.stderr + self.log())
-        # master detaches from us; this file names the process that we started, and only that.
-        with open(os.path.join(self.directory, "queue", "pid", "master.pid")) as f:
-            self._master = int(f.read())
+        start = subprocess.Popen(["postfix", "-c", etc, "start"], stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                 start_new_session=True)
+        try:
+            errors = start.communicate()[1]
+        finally:
+            # Interrupted or not, the start runs to its end: afterwards it is known what to stop.
+            start.wait()
+        if start.returncode:
+            raise RuntimeError("Postfix does not start: " + errors + self.log())
         net.wait_until(lambda: net.answers(self.port), 30,
                        lambda: "Postfix does not answer: " + self.log())
         return self
 
     def stop(self):
-        if self._master is None:
+        # master detaches from us; this file names the process that we started, and only that.
+        pid_file = os.path.join(self.directory, "queue", "pid", "master.pid")
+        if not os.path.exists(pid_file):
             return
-        os.kill(self._master, signal.SIGTERM)
+        with open(pid_file) as f:
+            os.kill(int(f.read()), signal.SIGTERM)
         net.wait_until(lambda: not net.answers(self.port), 10, "Postfix does not stop")
-        self._master = None
+        os.remove(pid_file)
 
     def log(self):
         try:
