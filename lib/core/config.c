@@ -45,6 +45,15 @@ const struct conf_place *conf_key_place(const struct conf_keys *k, const char *n
 	return NULL;
 }
 
+static const char *own_file(struct faults *f, const char *file)
+{
+	for (size_t i = 0; i < f->files.n; i++)
+		if (!strcmp(f->files.items[i], file))
+			return f->files.items[i];
+	string_list_add(&f->files, sv_str(file));
+	return f->files.items[f->files.n - 1];
+}
+
 static void fault_addv(struct faults *f, struct conf_place place, bool warning, const char *fmt,
 	va_list ap) format_like(4, 0);
 
@@ -54,6 +63,7 @@ static void fault_addv(
 	char text[512];
 
 	vsnprintf(text, sizeof text, fmt, ap);
+	place.file = own_file(f, place.file ? place.file : "");
 	mem_grow(&f->items, &f->cap, f->n + 1, sizeof *f->items);
 	f->items[f->n++] = (struct fault){ place, warning, mem_strdup(text) };
 	f->errors += !warning;
@@ -82,6 +92,7 @@ void faults_free(struct faults *f)
 	for (size_t i = 0; i < f->n; i++)
 		free(f->items[i].text);
 	free(f->items);
+	string_list_free(&f->files);
 	*f = (struct faults){ 0 };
 }
 

@@ -31,7 +31,8 @@ enum sender_mode { SENDER_RETURN_PATH, SENDER_NULL, SENDER_FIXED };
 #define KEEP_NONE    0
 #define KEEP_FOREVER MSEC_NEVER
 
-/* Where something stands in the files, for messages. `file` is owned by the config. */
+/* Where something stands in the files, for messages. `file` is owned by the config, in a fault by
+ * the faults; line 0 is the file as a whole. */
 struct conf_place {
 	const char *file;
 	int line;
@@ -166,7 +167,8 @@ struct fault {
 struct faults {
 	struct fault *items;
 	size_t n, cap;
-	size_t errors; /* of them not warnings */
+	size_t errors;            /* of them not warnings */
+	struct string_list files; /* places point here: faults outlive a refused configuration */
 };
 void fault_add(struct faults *f, struct conf_place place, const char *fmt, ...) format_like(3, 4);
 void fault_warn(struct faults *f, struct conf_place place, const char *fmt, ...) format_like(3, 4);
