@@ -29,12 +29,13 @@ struct pop3_caps {
 	bool sasl_plain;
 	bool expire_0;          /* EXPIRE 0: what was retrieved may go at QUIT */
 	uint32_t login_delay_s; /* 0: none announced */
-	bool login_delay_user;  /* may differ per user: ask again after the login */
+	bool login_delay_user;  /* LOGIN-DELAY or EXPIRE may differ per user: ask again after the
+				   login */
 };
 /* Adds what one CAPA line says; unknown capabilities are ignored (RFC 2449 section 6). */
 void pop3_caps_line(struct pop3_caps *caps, struct strview line);
 
-/* "count octets ..." of +OK after STAT; 1: not that. Counts above 2^31 - 1 are refused. */
+/* "count octets ..." of +OK after STAT; 1: not that. Counts above 2^32 - 1 are refused. */
 int pop3_stat_parse(struct strview text, uint32_t *count, uint64_t *octets) must_check;
 /* "n octets"; 1: not that, or n is 0 or above `count`. */
 int pop3_list_parse(struct strview line, uint32_t count, uint32_t *n, uint64_t *octets) must_check;
