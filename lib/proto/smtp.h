@@ -4,15 +4,17 @@
  * Same face as pop3.h: bytes and time in, bytes and events out, one event per feed, the driver may
  * free it on any event. One transaction at a time:
  *
- *	smtp_mail(s, &mail)      MAIL, RCPTs and DATA, in one write where PIPELINING is offered
- *	SMTP_BODY                354 came and at least one recipient was taken: the content may be
- *sent smtp_body(s, part, data) any number of times; the driver watches smtp_output for
- *back-pressure smtp_dot(s)              the final dot; only after the caller made "dot about to be
- *sent" durable SMTP_DONE                every recipient of the mail has its outcome; the session is
- *idle again
+ * - smtp_mail(s, &mail): MAIL, RCPTs and DATA, in one write where PIPELINING is offered.
+ * - SMTP_BODY: 354 came and at least one recipient was taken. The content may be sent: smtp_body(s,
+ *   part, data) any number of times; the driver watches smtp_output for back-pressure.
+ * - smtp_dot(s): the final dot; only after the caller made "dot about to be sent" durable.
+ * - SMTP_DONE: every recipient of the mail has its outcome; the session is idle again.
  *
- * Nothing is ever sent behind a final dot before its reply is in. On SMTP_FAILED within a
- *transaction the outcomes are filled too: SMTP_CONNECTION before the dot, SMTP_IN_DOUBT after it.
+ * Nothing is ever sent behind a final dot before its reply is in. When the session ends within a
+ * transaction all outcomes are filled too: SMTP_CONNECTION before the dot, SMTP_IN_DOUBT after it
+ * for those without a reply; what was settled before stays. That is SMTP_FAILED, but SMTP_CLOSED
+ * where only the connection was stale: no answer to the RSET before the mail.
+ * After SMTP_FAILED and SMTP_CLOSED there is no output left, and only smtp_free() makes sense.
  */
 #pragma once
 
@@ -22,8 +24,7 @@
 
 enum smtp_tls {
 	SMTP_TLS_NONE,
-	SMTP_TLS_OPPORTUNISTIC, /* STARTTLS if offered; the certificate is not checked by the driver
-				 */
+	SMTP_TLS_OPPORTUNISTIC, /* STARTTLS if offered; the driver checks no certificate */
 	SMTP_TLS_STARTTLS,      /* required */
 	SMTP_TLS_IMPLICIT
 };
@@ -37,26 +38,11 @@ enum smtp_tls {
 #define SMTP_ADDRESS_MAX_OCTETS  1024        /* RFC 5321 says 256; a command line is built of it */
 
 struct smtp_params {
-	const char *helo; /* EHLO/LHLO name; borrowed for the machine's life */
+	const char *helo; /* EHLO/LHLO name, command_safe(); borrowed for the machine's life */
 	bool lmtp;
 	enum smtp_tls tls;
 	uint32_t dot_timeout_ms;
 };
-
-enum smtp_outcome {
-	SMTP_PENDING,  /* not tried yet */
-	SMTP_ACCEPTED, /* 2xx to the dot (LMTP: this recipient's) */
-	SMTP_LATER,    /* 4xx: surely not delivered */
-	SMTP_TOO_MANY, /* 452/552 at RCPT after others were taken: again at once, in the next
-			  transaction */
-	SMTP_UNKNOWN,  /* 5xx at RCPT: this recipient is refused for good */
-	SMTP_REJECTED, /* 5xx at MAIL, DATA or dot, or the message cannot be sent to this server at
-			  all */
-	SMTP_CONNECTION, /* the connection failed before the dot: nobody's fault, not charged */
-	SMTP_IN_DOUBT,   /* the connection failed between the dot and its reply */
-	SMTP_OUTCOME_COUNT
-};
-const char *smtp_outcome_name(enum smtp_outcome o);
 
 struct smtp_rcpt {
 	const char *address; /* without <>; goes to the wire as it is */
@@ -84,7 +70,7 @@ enum smtp_event_type {
 	SMTP_DONE,
 	SMTP_CLOSED, /* QUIT was answered, or the server closed an idle session (also with 421): no
 			fault */
-	SMTP_FAILED  /* err; stage says how far it had come */
+	SMTP_FAILED  /* err; its text names the state */
 };
 
 struct smtp_event {

@@ -7,6 +7,7 @@
  */
 #include "proto/smtp_reply.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 void smtp_reader_init(struct smtp_reader *r)
@@ -130,4 +131,36 @@ void smtp_ext_line(struct smtp_ext *ext, struct strview line)
 		ext->size_max = 0; /* RFC 1870 section 4: without a number, no fixed limit */
 	while (sv_ieq(name, SV("AUTH")) && rest.len)
 		set_flag(ext, mechanisms, ARRAY_LEN(mechanisms), sv_token(&rest, ' '));
+}
+
+/* ---- outcomes ---- */
+
+static const char *const outcomes[] = {
+	[SMTP_PENDING] = "pending",
+	[SMTP_ACCEPTED] = "accepted",
+	[SMTP_LATER] = "later",
+	[SMTP_TOO_MANY] = "too-many",
+	[SMTP_UNKNOWN] = "unknown",
+	[SMTP_REJECTED] = "rejected",
+	[SMTP_CONNECTION] = "connection",
+	[SMTP_IN_DOUBT] = "in-doubt",
+};
+static_assert(ARRAY_LEN(outcomes) == SMTP_OUTCOME_COUNT, "one name per outcome");
+
+const char *smtp_outcome_name(enum smtp_outcome o)
+{
+	return outcomes[o];
+}
+
+enum smtp_outcome smtp_refusal(int code)
+{
+	return code < 500 ? SMTP_LATER : SMTP_REJECTED;
+}
+
+/* RFC 5321 section 4.5.3.1.10: 452, and 552 of old servers, says that there were too many. */
+enum smtp_outcome smtp_rcpt_refusal(int code, size_t taken)
+{
+	if (code == 452 || code == 552)
+		return taken ? SMTP_TOO_MANY : SMTP_LATER;
+	return code < 500 ? SMTP_LATER : SMTP_UNKNOWN;
 }

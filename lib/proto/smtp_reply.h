@@ -47,3 +47,23 @@ void smtp_reader_free(struct smtp_reader *r);
 enum smtp_read smtp_reader_feed(struct smtp_reader *r, const char *buf, size_t len, size_t *used);
 /* One EHLO keyword line; unknown keywords are ignored. */
 void smtp_ext_line(struct smtp_ext *ext, struct strview line);
+
+/* ---- what it means for a recipient ---- */
+
+enum smtp_outcome {
+	SMTP_PENDING,  /* not tried yet */
+	SMTP_ACCEPTED, /* 2xx to the dot (LMTP: this recipient's) */
+	SMTP_LATER,    /* 4xx: surely not delivered */
+	SMTP_TOO_MANY, /* 452/552 at RCPT after others were taken: again at once, without those */
+	SMTP_UNKNOWN,  /* 5xx at RCPT: this recipient is refused for good */
+	SMTP_REJECTED, /* 5xx at MAIL, DATA, content or dot, or it cannot be sent to this server */
+	SMTP_CONNECTION, /* the connection failed before the dot: nobody's fault, not charged */
+	SMTP_IN_DOUBT,   /* the connection failed between the dot and its reply */
+	SMTP_OUTCOME_COUNT
+};
+
+const char *smtp_outcome_name(enum smtp_outcome o);
+/* Of a code >= 400 that answers MAIL, DATA, the content or its dot; 421 is not one of those. */
+enum smtp_outcome smtp_refusal(int code);
+/* The same of RCPT; taken: recipients of this transaction that were taken before. */
+enum smtp_outcome smtp_rcpt_refusal(int code, size_t taken);

@@ -227,6 +227,29 @@ static void collects_keywords_behind_the_first_line(void **state)
 	}
 }
 
+static void a_refusal_has_an_owner(void **state)
+{
+	static const struct {
+		int code;
+		enum smtp_outcome message, first, later; /* later: after others were taken */
+	} rows[] = {
+		{ 400, SMTP_LATER, SMTP_LATER, SMTP_LATER },
+		{ 450, SMTP_LATER, SMTP_LATER, SMTP_LATER },
+		{ 452, SMTP_LATER, SMTP_LATER, SMTP_TOO_MANY },
+		{ 499, SMTP_LATER, SMTP_LATER, SMTP_LATER },
+		{ 500, SMTP_REJECTED, SMTP_UNKNOWN, SMTP_UNKNOWN },
+		{ 550, SMTP_REJECTED, SMTP_UNKNOWN, SMTP_UNKNOWN },
+		{ 552, SMTP_REJECTED, SMTP_LATER, SMTP_TOO_MANY },
+		{ 554, SMTP_REJECTED, SMTP_UNKNOWN, SMTP_UNKNOWN },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(smtp_refusal(rows[i].code), rows[i].message);
+		assert_int_equal(smtp_rcpt_refusal(rows[i].code, 0), rows[i].first);
+		assert_int_equal(smtp_rcpt_refusal(rows[i].code, 1), rows[i].later);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -237,6 +260,7 @@ int main(void)
 		cmocka_unit_test(an_endless_line_is_a_limit),
 		cmocka_unit_test(reads_keywords),
 		cmocka_unit_test(collects_keywords_behind_the_first_line),
+		cmocka_unit_test(a_refusal_has_an_owner),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
