@@ -483,6 +483,8 @@ static void relay_dispatch(void *ctx, bool durable)
 	msec_t now = env_now(r->env);
 
 	relay_ref(r); /* jobs may be handed back, and their owners let go of it */
+	if ((r->pool.down && now < r->pool.retry_at) || r->stopping)
+		jobs_hand_back(r);
 	for (;;) {
 		enum pool_step step = smtp_pool_step(&r->pool, r->njobs ? r->njobs : r->probe, now);
 		if (step == POOL_OPEN && !r->stopping) {

@@ -66,6 +66,14 @@ void hex_encode(struct strbuf *out, const void *data, size_t len)
 	}
 }
 
+int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	int lower = ascii_lower((unsigned char)c);
+	return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
 /* The length of the UTF-8 sequence at p (RFC 3629: no overlong, surrogate, > U+10FFFF); 0: none. */
 static size_t utf8_sequence(const unsigned char *p, size_t len, uint32_t *code)
 {

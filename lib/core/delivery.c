@@ -185,7 +185,11 @@ enum delivery_verdict delivery_verdict(struct delivery *d)
 		case OUTCOME_LATER:
 			later = true;
 			break;
-		case OUTCOME_DOT:
+		case OUTCOME_DOT: /* a reply got lost, now or in an earlier cycle */
+			if (d->account->in_doubt == DOUBT_RESEND) {
+				later = true;
+				break;
+			}
 			hold = true;
 			set_reason(d, "in doubt: the relay may have it, and in_doubt is hold");
 			break;

@@ -96,10 +96,10 @@ void maildrop_row(struct maildrop *m, const struct stored_message *row)
 {
 	uint32_t at = find_uid(m, row->uid);
 
-	if (at == m->n) {
+	if (at == m->n || row->missing) {
+		uint32_t missing = at == m->n ? row->missing + 1 : 0;
 		mem_grow(&m->absent, &m->cap_absent, m->nabsent + 1, sizeof *m->absent);
-		m->absent[m->nabsent++] = (struct absent){ row->id, row->missing };
-		return;
+		m->absent[m->nabsent++] = (struct absent){ row->id, missing };
 	}
 	for (; at < m->n && !strcmp(uid_of(m, m->order[at]), row->uid); at++) {
 		struct item *it = &m->items[m->order[at]];
@@ -111,6 +111,17 @@ void maildrop_row(struct maildrop *m, const struct stored_message *row)
 		it->done_at = row->done_at;
 		it->size_differs = row->octets != it->octets;
 	}
+}
+
+bool maildrop_claimed(const struct maildrop *m, uint32_t number, int64_t row)
+{
+	const char *uid = maildrop_item_uid(m, number);
+
+	for (uint32_t at = find_uid(m, uid); at < m->n && !strcmp(uid_of(m, m->order[at]), uid);
+		at++)
+		if (m->items[m->order[at]].row == row && m->order[at] != number - 1)
+			return true;
+	return false;
 }
 
 static bool listed_once(const struct maildrop *m, uint32_t at)

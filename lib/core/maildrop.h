@@ -19,7 +19,8 @@
 #include "core/store.h"
 
 /* A message that failed so often is held; those behind it go on. */
-#define MAILDROP_ATTEMPTS_MAX 10
+#define MAILDROP_ATTEMPTS_MAX  10
+#define MAILDROP_ATTEMPTS_TEXT "10"
 /* Listings that must miss a message before its row is forgotten. */
 #define MAILDROP_MISSING_MAX 2
 /* Cycles in which a message that came shorter than listed is left alone. */
@@ -77,6 +78,8 @@ void maildrop_size(struct maildrop *m, uint32_t number, uint64_t octets);
 /* After the last UID and before the first row. */
 void maildrop_listed(struct maildrop *m);
 void maildrop_row(struct maildrop *m, const struct stored_message *row);
+/* Does another message of this UID stand for that row already? */
+bool maildrop_claimed(const struct maildrop *m, uint32_t number, int64_t row);
 void maildrop_plan(struct maildrop *m); /* decides for every message */
 
 struct item *maildrop_item(struct maildrop *m, uint32_t number);

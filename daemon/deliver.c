@@ -1,0 +1,338 @@
+/*
+ * The transactions of one message; see deliver.h.
+ *
+ * Owns the jobs of a transit. Outcomes are written to the store as they come; the transit is
+ * settled when core/delivery.c says that nothing is left to send.
+ */
+#include "deliver.h"
+
+#include "base/log.h"
+#include "identity.h"
+#include "mail/rewrite.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define TRIES_MAX 3 /* connections that a message may see fail in one cycle */
+
+/* One transaction of this message. */
+struct delivery_job {
+	struct relay_job job; /* first: the relay hands it back */
+	struct transit *transit;
+	size_t *indices; /* into delivery.rcpts, beside job.mail.rcpts */
+	bool dot_recorded;
+	TAILQ_ENTRY(delivery_job) entry;
+};
+
+/* ---- transactions ---- */
+
+static void job_free(struct delivery_job *j)
+{
+	TAILQ_REMOVE(&j->transit->in_flight, j, entry);
+	j->transit->jobs--;
+	strbuf_free(&j->job.head);
+	free(j->job.mail.rcpts);
+	free(j->indices);
+	free(j);
+}
+
+static int record(struct transit *t, const struct delivery_rcpt *r, enum outcome outcome)
+{
+	struct env *env = t->fetch->env;
+	struct stored_rcpt row = { .address = r->address,
+		.postmaster = r->postmaster,
+		.outcome = outcome,
+		.code = r->code,
+		.reply = r->reply };
+	struct err err;
+
+	if (!store_rcpt(env->store, t->row, &row, env_wall(env), &err))
+		return 0;
+	transit_failed(t, &err);
+	return -1;
+}
+
+static int on_dot(struct relay_job *job)
+{
+	struct delivery_job *j = (struct delivery_job *)job;
+
+	j->dot_recorded = true;
+	for (size_t i = 0; i < job->mail.nrcpts; i++)
+		if (job->mail.rcpts[i].outcome == SMTP_PENDING &&
+			record(j->transit, &j->transit->delivery.rcpts[j->indices[i]], OUTCOME_DOT))
+			return -1;
+	return 0;
+}
+
+/* What the relay's answer to one recipient is in our terms. */
+static enum outcome translate(struct transit *t, enum smtp_outcome o)
+{
+	switch (o) {
+	case SMTP_ACCEPTED:
+		return OUTCOME_ACCEPTED;
+	case SMTP_LATER:
+		return OUTCOME_LATER;
+	case SMTP_UNKNOWN:
+		return OUTCOME_UNKNOWN;
+	case SMTP_REJECTED:
+		return OUTCOME_REJECTED;
+	case SMTP_IN_DOUBT:
+		return OUTCOME_DOT;
+	case SMTP_TOO_MANY:
+	case SMTP_CONNECTION:
+	case SMTP_PENDING:
+	case SMTP_OUTCOME_COUNT:
+		break;
+	}
+	return OUTCOME_PENDING;
+}
+
+static void log_outcome(struct transit *t, const struct delivery_rcpt *r, const char *reply)
+{
+	static const struct {
+		enum log_event event;
+		const char *text;
+	} said[] = {
+		[OUTCOME_DOT] = { EV_MESSAGE_IN_DOUBT,
+			"the relay may have it: its answer to the message got lost" },
+		[OUTCOME_ACCEPTED] = { EV_MESSAGE_DELIVERED, "delivered" },
+		[OUTCOME_LATER] = { EV_MESSAGE_DEFERRED, "the relay wants it later" },
+		[OUTCOME_SUPPRESSED] = { EV_MESSAGE_SUPPRESSED,
+			"this recipient has the same message already" },
+		[OUTCOME_DISCARDED] = { EV_MESSAGE_DISCARDED, "discarded, as `unknown` says" },
+	};
+
+	if (r->outcome < ARRAY_LEN(said) && said[r->outcome].text)
+		transit_note(t,
+			&(struct log_entry){ .event = said[r->outcome].event,
+				.recipient = r->address,
+				.reply = reply,
+				.text = said[r->outcome].text });
+}
+
+static void count_outcome(struct transit *t, const struct delivery_rcpt *r)
+{
+	struct env *env = t->fetch->env;
+	struct err err;
+
+	t->fetch->stats.delivered += r->outcome == OUTCOME_ACCEPTED;
+	t->fetch->stats.deferred += r->outcome == OUTCOME_LATER;
+	if (r->outcome == OUTCOME_ACCEPTED && t->fetch->account->dedupe_ms &&
+		store_dedupe_note(env->store, t->fetch->account->name, r->address, t->content,
+			env_wall(env), &err))
+		transit_failed(t, &err);
+}
+
+static void take_outcome(struct delivery_job *j, size_t i)
+{
+	struct transit *t = j->transit;
+	const struct smtp_rcpt *from = &j->job.mail.rcpts[i];
+	struct delivery_rcpt *r = &t->delivery.rcpts[j->indices[i]];
+	enum outcome outcome = translate(t, from->outcome);
+
+	delivery_result(&t->delivery, j->indices[i], outcome, from->reply.code, from->reply.text);
+	if (outcome == OUTCOME_PENDING && j->dot_recorded)
+		(void)record(t, r, OUTCOME_LATER); /* the record must not say "in doubt" */
+	else if (outcome != OUTCOME_PENDING && outcome != OUTCOME_DOT)
+		(void)record(t, r, outcome); /* a failure has stopped the fetch */
+	if (outcome != OUTCOME_PENDING) {
+		log_outcome(t, r, from->reply.text);
+		count_outcome(t, r);
+	}
+}
+
+static void pump(struct transit *t);
+
+static void on_done(struct relay_job *job)
+{
+	struct delivery_job *j = (struct delivery_job *)job;
+	struct transit *t = j->transit;
+	bool connection = false;
+
+	for (size_t i = 0; i < job->mail.nrcpts; i++) {
+		connection |= job->mail.rcpts[i].outcome == SMTP_CONNECTION;
+		take_outcome(j, i);
+	}
+	if (connection && (++t->tries >= TRIES_MAX || relay_is_down(t->fetch->relay)))
+		t->give_up = true;
+	job_free(j);
+	pump(t);
+}
+
+static void format_date(wall_t wall, char out[64])
+{
+	time_t seconds = wall / 1000;
+	struct tm tm;
+
+	gmtime_r(&seconds, &tm);
+	strftime(out, 64, "%a, %d %b %Y %H:%M:%S +0000", &tm); /* the C locale's names: RFC 5322 */
+}
+
+static void build_head(struct delivery_job *j, const struct delivery_rcpt *first)
+{
+	struct transit *t = j->transit;
+	const struct conf_account *account = t->fetch->account;
+	char date[64];
+	struct rewrite r = { .pop_host = account->provider->host,
+		.pop_ip = t->fetch->pop_ip,
+		.hostname = t->fetch->config->hostname,
+		.pop_tls = account->provider->tls.mode != TLS_NONE,
+		.rcpt = j->job.mail.nrcpts == 1 ? first->address : NULL,
+		.date = date,
+		.id = t->id,
+		.in_doubt = first->in_doubt,
+		.reason = first->postmaster ? t->delivery.reason : NULL,
+		.rules = account->rules.rules,
+		.nrules = account->rules.nrules };
+
+	format_date(env_wall(t->fetch->env), date);
+	rewrite_head(&t->header, &r, &j->job.head);
+}
+
+static void submit(struct transit *t, const size_t *indices, size_t n)
+{
+	struct delivery_job *j = mem_zalloc(sizeof *j);
+	struct smtp_rcpt *rcpts = mem_zalloc(n * sizeof *rcpts);
+
+	j->transit = t;
+	j->indices = mem_alloc(n * sizeof *j->indices);
+	memcpy(j->indices, indices, n * sizeof *j->indices);
+	for (size_t i = 0; i < n; i++)
+		rcpts[i].address = t->delivery.rcpts[indices[i]].address;
+	j->job.mail = (struct smtp_mail){ .sender = t->resolution.sender,
+		.rcpts = rcpts,
+		.nrcpts = n,
+		.eightbit = spool_eightbit(t->spool),
+		.notify_never = relay_conf(t->fetch->relay)->notify_never };
+	build_head(j, &t->delivery.rcpts[indices[0]]);
+	j->job.mail.octets = j->job.head.len + spool_octets(t->spool) - t->header.body_offset + 2;
+	j->job.spool = t->spool;
+	j->job.body_offset = t->header.body_offset;
+	j->job.lf_ended = t->header.lf_ended;
+	j->job.on_dot = on_dot;
+	j->job.on_done = on_done;
+	TAILQ_INSERT_TAIL(&t->in_flight, j, entry);
+	t->jobs++;
+	relay_submit(t->fetch->relay, &j->job);
+}
+
+/* Everything that can be sent now is submitted; without a job left, the message has its end. */
+static void pump(struct transit *t)
+{
+	enum delivery_verdict verdict = delivery_verdict(&t->delivery);
+	size_t max = relay_conf(t->fetch->relay)->max_recipients, n;
+
+	if (verdict == DELIVERY_MORE && !t->give_up) {
+		size_t *indices = mem_alloc(max * sizeof *indices);
+		while ((n = delivery_next(&t->delivery, indices, max)))
+			submit(t, indices, n);
+		free(indices);
+	}
+	if (t->jobs)
+		return;
+	switch (verdict) {
+	case DELIVERY_MORE:
+	case DELIVERY_DEFER:
+		transit_leave(t, true);
+		break;
+	case DELIVERY_HOLD:
+		transit_hold(t, t->delivery.reason);
+		break;
+	case DELIVERY_DONE:
+		transit_done(t);
+		break;
+	}
+}
+
+/* ---- before the first transaction ---- */
+
+static int on_recorded(void *ctx, const struct stored_rcpt *r)
+{
+	delivery_recorded(ctx, r);
+	return 0;
+}
+
+/* Recipients who had the same content within `dedupe`; a redelivery in doubt is not one of them. */
+static int suppress(struct transit *t, struct err *err)
+{
+	struct env *env = t->fetch->env;
+	const struct conf_account *account = t->fetch->account;
+	bool seen;
+
+	if (!account->dedupe_ms)
+		return 0;
+	if (identity_content(
+		    t->spool, &t->header, t->resolution.boundary, &account->rules, t->content, err))
+		return -1;
+	for (size_t i = 0; i < t->delivery.n; i++) {
+		struct delivery_rcpt *r = &t->delivery.rcpts[i];
+		if (r->outcome != OUTCOME_PENDING || r->in_doubt || r->postmaster)
+			continue;
+		if (store_dedupe_seen(env->store, account->name, r->address, t->content,
+			    env_wall(env) - account->dedupe_ms, &seen, err))
+			return -1;
+		if (!seen)
+			continue;
+		r->outcome = OUTCOME_SUPPRESSED;
+		if (record(t, r, OUTCOME_SUPPRESSED))
+			return -1;
+		t->fetch->stats.suppressed++;
+		log_outcome(t, r, NULL);
+	}
+	return 0;
+}
+
+void deliver_start(struct transit *t)
+{
+	const struct resolution *r = &t->resolution;
+	struct err err = { 0 };
+
+	t->state = TRANSIT_DELIVERING;
+	delivery_init(&t->delivery, t->fetch->account);
+	if (r->action == ACTION_HOLD) {
+		transit_hold(t, r->unresolved);
+		return;
+	}
+	if (r->action == ACTION_POSTMASTER)
+		delivery_add_postmaster(&t->delivery, r->unresolved);
+	else
+		for (size_t i = 0; i < r->nrecipients; i++)
+			delivery_add(
+				&t->delivery, r->recipients[i].address, r->recipients[i].unknown);
+	if (store_rcpts(t->fetch->env->store, t->row, on_recorded, &t->delivery, &err) ||
+		suppress(t, &err)) {
+		transit_failed(t, &err);
+		transit_settle(t, ITEM_LEFT);
+		return;
+	}
+	pump(t);
+}
+
+void deliver_cancel(struct transit *t)
+{
+	struct delivery_job *j, *next;
+
+	t->give_up = true;
+	if (t->state != TRANSIT_DELIVERING)
+		return;
+	for (j = TAILQ_FIRST(&t->in_flight); j; j = next) {
+		next = TAILQ_NEXT(j, entry);
+		if (!relay_cancel(t->fetch->relay, &j->job))
+			continue;
+		for (size_t i = 0; i < j->job.mail.nrcpts; i++) {
+			j->job.mail.rcpts[i].outcome = SMTP_CONNECTION;
+			take_outcome(j, i);
+		}
+		job_free(j);
+	}
+	if (!t->jobs)
+		pump(t);
+}
+
+void deliver_free(struct transit *t)
+{
+	struct delivery_job *j;
+
+	while ((j = TAILQ_FIRST(&t->in_flight)))
+		job_free(j);
+}

@@ -1,0 +1,593 @@
+/*
+ * The cycle of one account; see fetch.h.
+ *
+ * Owns the connection, the POP3 machine, the listing, the transits and the account's lock. RETR
+ * goes out only after the commit of its attempt, DELE only for numbers that core/maildrop.c hands
+ * out. A fault of the session drops the connection without QUIT: what was asked to be deleted then
+ * is not.
+ */
+#include "fetch.h"
+
+#include "base/log.h"
+#include "deliver.h"
+#include "listing.h"
+#include "tls.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Shorter than any server's autologout (RFC 1939 section 3: ten minutes, some say five). */
+#define NOOP_MSEC (2 * 60 * 1000)
+
+void fetch_log(const struct fetch *f, struct log_entry *e)
+{
+	e->account = f->account->name;
+	e->provider = f->account->provider->name;
+	e->relay = f->account->relay->name;
+	e->cycle = f->cycle;
+	log_write(e);
+}
+
+static void want_flush(struct fetch *f)
+{
+	turn_flush(&f->env->turn, &f->flush);
+}
+
+/* ---- the end ---- */
+
+static void set_err(struct fetch *f, const struct err *err)
+{
+	if (f->err.class == ERR_NONE)
+		f->err = *err;
+}
+
+static void drop_connection(struct fetch *f)
+{
+	struct transit *t;
+
+	transport_free(f->transport);
+	f->transport = NULL;
+	pop3_free(f->pop3);
+	f->pop3 = NULL;
+	event_del(f->timer);
+	f->no_more = true;
+	TAILQ_FOREACH (t, &f->transits, entry)
+		transit_abort(t, t->state == TRANSIT_RECEIVING && !f->stopping);
+	turn_after_commit(&f->env->turn, &f->end);
+}
+
+static const struct {
+	enum log_event event;
+	const char *text;
+} refusals[ERR_CLASS_COUNT] = {
+	[ERR_AUTH] = { EV_LOGIN_FAILED, "login refused; check user and password" },
+	[ERR_THROTTLE] = { EV_LOGIN_LIMITED, "the provider wants fewer logins; waiting" },
+	[ERR_BUSY] = { EV_ACCOUNT_BUSY, "the maildrop is locked by another session" },
+	[ERR_LIMIT] = { EV_LIMIT_EXCEEDED, "the server went beyond a limit" },
+	[ERR_LOCAL] = { EV_STATE_FAILED, "this machine's disk or state failed" },
+};
+
+static void log_end(struct fetch *f)
+{
+	char text[512];
+	const struct fetch_stats *s = &f->stats;
+	uint64_t ms = (uint64_t)(env_now(f->env) - f->started);
+
+	if (f->err.class == ERR_NONE) {
+		snprintf(text, sizeof text,
+			"%" PRIu32 " listed, %" PRIu32 " delivered, %" PRIu32 " deferred, %" PRIu32
+			" held, %" PRIu32 " suppressed, %" PRIu32 " deleted",
+			s->listed, s->delivered, s->deferred, s->held, s->suppressed, s->deleted);
+		fetch_log(f,
+			&(struct log_entry){ .event = EV_CYCLE_FINISHED,
+				.duration_ms = ms ? ms : 1,
+				.text = text });
+		return;
+	}
+	const char *class = err_class_name(f->err.class);
+	if (refusals[f->err.class].text)
+		fetch_log(f,
+			&(struct log_entry){ .event = refusals[f->err.class].event,
+				.error = class,
+				.reason = f->err.text,
+				.text = refusals[f->err.class].text });
+	snprintf(text, sizeof text, "%s:%u: %s", f->account->provider->host,
+		f->account->provider->port, f->err.text);
+	fetch_log(f,
+		&(struct log_entry){ .event = EV_CYCLE_FAILED,
+			.error = class,
+			.reason = f->err.text,
+			.duration_ms = ms ? ms : 1,
+			.text = text });
+}
+
+static void on_end(void *ctx, bool durable)
+{
+	struct fetch *f = ctx;
+
+	if (f->ended || f->pop3 || f->transport || !TAILQ_EMPTY(&f->transits))
+		return;
+	f->ended = true;
+	log_end(f);
+	f->on_end(f->ctx, f);
+}
+
+void fetch_fail(struct fetch *f, const struct err *err)
+{
+	set_err(f, err);
+	if (f->transport)
+		drop_connection(f);
+}
+
+static void on_listed(struct fetch *f)
+{
+	struct err err;
+
+	if (listing_take(f, &err)) {
+		fetch_fail(f, &err);
+		return;
+	}
+	f->listed = true;
+	fetch_pump(f);
+}
+
+/* ---- RETR and DELE ---- */
+
+static void on_asked(void *ctx, bool durable)
+{
+	struct fetch *f = ctx;
+	struct transit *t;
+
+	if (!f->pop3)
+		return;
+	if (!durable) {
+		fetch_fail(
+			f, &(struct err){ ERR_LOCAL, 0, "the state database cannot be written" });
+		return;
+	}
+	TAILQ_FOREACH (t, &f->transits, entry) {
+		if (t->state != TRANSIT_QUEUED)
+			continue;
+		t->state = TRANSIT_ASKED;
+		pop3_retr(f->pop3, t->number, env_now(f->env));
+	}
+	want_flush(f);
+}
+
+static bool window_open(const struct fetch *f)
+{
+	uint64_t next = maildrop_peek_wanted(&f->maildrop);
+
+	if (f->no_more || !next || f->in_window >= FETCH_WINDOW_MESSAGES)
+		return false;
+	return !f->in_window || f->window_octets + next <= FETCH_WINDOW_OCTETS;
+}
+
+/* Takes messages into the window; their RETR waits for the commit of their attempts. */
+static int refill(struct fetch *f, struct err *err)
+{
+	while (window_open(f)) {
+		uint32_t number = maildrop_next_wanted(&f->maildrop);
+		struct item *it = maildrop_item(&f->maildrop, number);
+		if (!f->env->dry_run &&
+			store_attempt(f->env->store, f->account->name,
+				maildrop_item_uid(&f->maildrop, number), it->octets,
+				env_wall(f->env), &it->row, err))
+			return -1;
+		struct transit *t = transit_new(f, number, it);
+		TAILQ_INSERT_TAIL(&f->transits, t, entry);
+		f->in_window++;
+		f->window_octets += it->octets;
+		turn_after_commit(&f->env->turn, &f->asked);
+	}
+	return 0;
+}
+
+static void delete_some(struct fetch *f)
+{
+	uint32_t number;
+
+	if (f->env->dry_run)
+		return;
+	while ((number = maildrop_next_delete(&f->maildrop, env_wall(f->env))))
+		pop3_dele(f->pop3, number, env_now(f->env));
+}
+
+static void finish(struct fetch *f)
+{
+	if (maildrop_may_quit(&f->maildrop) && !(f->env->dry_run && f->maildrop.retr_deletes)) {
+		f->quitting = true;
+		pop3_quit(f->pop3, env_now(f->env));
+	} else {
+		drop_connection(f); /* QUIT would delete what was only retrieved */
+	}
+}
+
+void fetch_pump(struct fetch *f)
+{
+	struct err err;
+
+	if (!f->pop3) {
+		turn_after_commit(&f->env->turn, &f->end);
+		return;
+	}
+	if (!f->listed || f->quitting)
+		return;
+	if (refill(f, &err)) {
+		fetch_fail(f, &err);
+		return;
+	}
+	delete_some(f);
+	want_flush(f);
+	if (TAILQ_EMPTY(&f->transits) && !pop3_pending(f->pop3))
+		finish(f);
+}
+
+void fetch_settled(struct fetch *f, struct transit *t, enum item_state as)
+{
+	f->in_window--;
+	f->window_octets -= t->listed_octets;
+	TAILQ_REMOVE(&f->transits, t, entry);
+	if (as == ITEM_DONE)
+		maildrop_done(&f->maildrop, t->number, env_wall(f->env));
+	else if (as == ITEM_HELD)
+		maildrop_held(&f->maildrop, t->number);
+	else
+		maildrop_left(&f->maildrop, t->number);
+	f->stats.held += as == ITEM_HELD;
+	transit_free(t);
+	fetch_pump(f);
+}
+
+/* ---- what the server says ---- */
+
+static void on_ready(struct fetch *f)
+{
+	const struct pop3_caps *caps = pop3_caps(f->pop3);
+	msec_t now = env_now(f->env);
+
+	f->login_delay_ms = (msec_t)caps->login_delay_s * 1000;
+	f->maildrop.retr_deletes = f->account->provider->retr_deletes || caps->expire_0;
+	fetch_log(f,
+		&(struct log_entry){
+			.event = EV_CONNECTION_OPENED, .text = transport_cipher(f->transport) });
+	pop3_stat(f->pop3, now);
+	pop3_uidl(f->pop3, now);
+	pop3_list(f->pop3, now);
+}
+
+static void on_uidl_refused(struct fetch *f, const struct pop3_event *ev)
+{
+	struct err err;
+
+	err_set(&err, ERR_UIDL, 0, "UIDL refused (%.*s); the maildrop is left untouched",
+		(int)(ev->reply.len < 100 ? ev->reply.len : 100), ev->reply.ptr);
+	fetch_fail(f, &err);
+}
+
+/* The message that RETR's answers are about: they come in the order of the commands. */
+static struct transit *receiving(struct fetch *f, uint32_t number)
+{
+	struct transit *t;
+
+	TAILQ_FOREACH (t, &f->transits, entry)
+		if (t->number == number)
+			return t;
+	ensure(!"a RETR answer without its message");
+	return NULL;
+}
+
+static void on_retr_data(struct fetch *f, const struct pop3_event *ev)
+{
+	struct transit *t = f->receiving;
+	struct err err;
+	int rc = transit_data(t, ev->data, &err);
+
+	if (rc < 0) {
+		fetch_fail(f, &err);
+	} else if (rc > 0) {
+		err_set(&err, ERR_LIMIT, 0, "message %" PRIu32 " is larger than max_size",
+			ev->number);
+		transit_oversize(t); /* recorded first, then the connection goes */
+		fetch_fail(f, &err);
+	}
+}
+
+static void on_quit(struct fetch *f, const struct pop3_event *ev)
+{
+	bool ok = ev->type == POP3_QUIT_OK;
+	struct env *env = f->env;
+	struct err err;
+
+	if (!ok) {
+		err_set(&err, ERR_TEMP, 0, "QUIT: %.*s; the next listing tells what is gone",
+			(int)(ev->reply.len < 100 ? ev->reply.len : 100), ev->reply.ptr);
+		set_err(f, &err);
+	}
+	for (uint32_t n = 1; n <= f->maildrop.n && ok && !env->dry_run; n++) {
+		struct item *it = maildrop_item(&f->maildrop, n);
+		if (it->state != ITEM_GONE)
+			continue;
+		if (store_state(env->store, it->row, MESSAGE_DELETED, NULL, env_wall(env), &err)) {
+			set_err(f, &err); /* the row stays DONE: DELE again while it is listed */
+			break;
+		}
+		f->stats.deleted++;
+		fetch_log(f,
+			&(struct log_entry){ .event = EV_MESSAGE_DELETED,
+				.uidl = maildrop_item_uid(&f->maildrop, n),
+				.text = "deleted at the provider" });
+	}
+	if (!env->dry_run && store_set_quit_ok(env->store, f->account->name, ok, &err))
+		set_err(f, &err);
+	drop_connection(f);
+}
+
+static void on_event(struct fetch *f, const struct pop3_event *ev)
+{
+	switch (ev->type) {
+	case POP3_NONE:
+	case POP3_UIDL_END:
+	case POP3_NOOP_OK:
+	case POP3_TOP_START:
+	case POP3_TOP_DATA:
+	case POP3_TOP_END:
+	case POP3_TOP_ERR:
+		break;
+	case POP3_STARTTLS:
+		transport_starttls(f->transport);
+		break;
+	case POP3_READY:
+		on_ready(f);
+		break;
+	case POP3_STAT:
+		maildrop_count(&f->maildrop, ev->number);
+		break;
+	case POP3_UIDL_ITEM:
+		maildrop_uid(&f->maildrop, ev->number, ev->uid);
+		break;
+	case POP3_UIDL_ERR:
+		on_uidl_refused(f, ev);
+		break;
+	case POP3_LIST_ITEM:
+		maildrop_size(&f->maildrop, ev->number, ev->octets);
+		break;
+	case POP3_LIST_END:
+		on_listed(f);
+		break;
+	case POP3_RETR_START:
+		f->receiving = receiving(f, ev->number);
+		break;
+	case POP3_RETR_DATA:
+		on_retr_data(f, ev);
+		break;
+	case POP3_RETR_END:
+		transit_received(f->receiving);
+		break;
+	case POP3_RETR_ERR:
+		transit_refused(receiving(f, ev->number), ev->reply);
+		break;
+	case POP3_DELE_OK:
+	case POP3_DELE_ERR:
+		maildrop_deleted(&f->maildrop, ev->number, ev->type == POP3_DELE_OK);
+		fetch_pump(f);
+		break;
+	case POP3_QUIT_OK:
+	case POP3_QUIT_ERR:
+		on_quit(f, ev);
+		break;
+	case POP3_FAILED:
+		fetch_fail(f, &ev->err);
+		break;
+	}
+}
+
+/* ---- transport and timer ---- */
+
+static void on_open(void *ctx)
+{
+	struct fetch *f = ctx;
+	const struct conf_account *a = f->account;
+	static const enum pop3_tls tls[] = { [TLS_NONE] = POP3_TLS_NONE,
+		[TLS_STARTTLS] = POP3_TLS_STLS,
+		[TLS_IMPLICIT] = POP3_TLS_IMPLICIT };
+	static const enum pop3_auth auth[] = { [AUTH_AUTO] = POP3_AUTH_AUTO,
+		[AUTH_USER] = POP3_AUTH_USER,
+		[AUTH_PLAIN] = POP3_AUTH_PLAIN };
+
+	want_flush(f);
+	if (f->pop3) {
+		pop3_secured(f->pop3, env_now(f->env));
+		return;
+	}
+	struct pop3_params params = { .user = sv_str(a->user),
+		.password = sv(a->password.bytes, a->password.len),
+		.tls = tls[a->provider->tls.mode],
+		.auth = auth[a->provider->auth],
+		.timeout_ms = (uint32_t)a->provider->timeout_ms,
+		.lf_lines = a->provider->lf_lines };
+	snprintf(f->pop_ip, sizeof f->pop_ip, "%s", transport_peer_ip(f->transport));
+	f->pop3 = pop3_new(&params, env_now(f->env));
+}
+
+static void on_data(void *ctx, const char *buf, size_t len)
+{
+	struct fetch *f = ctx;
+	struct pop3_event ev;
+
+	while (len && f->pop3) {
+		size_t n = pop3_feed(f->pop3, buf, len, env_now(f->env), &ev);
+		buf += n;
+		len -= n;
+		on_event(f, &ev);
+	}
+	want_flush(f);
+}
+
+static void on_writable(void *ctx)
+{
+	want_flush(ctx);
+}
+
+static void on_closed(void *ctx, const struct err *err)
+{
+	struct fetch *f = ctx;
+	struct pop3_event ev = { .type = POP3_FAILED };
+
+	if (f->pop3 && !err) {
+		pop3_eof(f->pop3, env_now(f->env), &ev);
+		on_event(f, &ev);
+		return;
+	}
+	if (!err)
+		err_set(&ev.err, ERR_NET, 0, "connection closed before the greeting");
+	fetch_fail(f, err ? err : &ev.err);
+}
+
+static msec_t next_noop(const struct fetch *f)
+{
+	bool waiting = f->listed && !f->quitting && !pop3_pending(f->pop3);
+
+	return waiting ? f->last_command + NOOP_MSEC : MSEC_NEVER;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *ctx)
+{
+	struct fetch *f = ctx;
+	struct pop3_event ev = { 0 };
+	msec_t now = env_now(f->env);
+
+	if (!f->pop3)
+		return;
+	if (now >= next_noop(f))
+		pop3_noop(f->pop3, now);
+	else
+		pop3_tick(f->pop3, now, &ev);
+	on_event(f, &ev);
+	want_flush(f);
+}
+
+static void on_flush(void *ctx, bool durable)
+{
+	struct fetch *f = ctx;
+	struct strview out;
+	msec_t now = env_now(f->env), at;
+
+	if (!f->pop3 || !transport_is_open(f->transport))
+		return;
+	pop3_output(f->pop3, &out);
+	if (out.len) {
+		f->last_command = now;
+		pop3_sent(f->pop3, transport_write(f->transport, out.ptr, out.len));
+	}
+	at = pop3_deadline(f->pop3);
+	if (next_noop(f) < at)
+		at = next_noop(f);
+	if (at == MSEC_NEVER) {
+		event_del(f->timer);
+		return;
+	}
+	at = at > now ? at - now : 0;
+	event_add(f->timer, &(struct timeval){ .tv_sec = at / 1000, .tv_usec = at % 1000 * 1000 });
+}
+
+/* ---- life ---- */
+
+static const struct transport_ops ops = {
+	.on_open = on_open,
+	.on_data = on_data,
+	.on_writable = on_writable,
+	.on_closed = on_closed,
+};
+
+static void connect_to_provider(struct fetch *f)
+{
+	const struct conf_provider *p = f->account->provider;
+	struct transport_target target = { .host = p->host,
+		.port = p->port,
+		.tls_at_once = p->tls.mode == TLS_IMPLICIT,
+		.handshake_ms = p->timeout_ms };
+	struct err err;
+
+	if (p->tls.mode != TLS_NONE &&
+		tls_client_new(p->host, p->tls.ca_file, true, &target.tls, &err)) {
+		set_err(f, &err);
+		turn_after_commit(&f->env->turn, &f->end);
+		return;
+	}
+	f->transport = transport_open(&f->env->loop, &target, &ops, f);
+}
+
+struct fetch *fetch_new(struct env *env, struct config *config, const struct conf_account *account,
+	struct relay *relay, int lock_fd, uint64_t cycle, void (*fn)(void *ctx, struct fetch *f),
+	void *ctx)
+{
+	struct fetch *f = mem_zalloc(sizeof *f);
+
+	f->env = env;
+	f->config = config_ref(config);
+	f->account = account;
+	f->relay = relay_ref(relay);
+	f->lock_fd = lock_fd;
+	f->cycle = cycle;
+	f->on_end = fn;
+	f->ctx = ctx;
+	f->started = env_now(env);
+	TAILQ_INIT(&f->transits);
+	f->timer = event_new(env->loop.base, -1, 0, on_timer, f);
+	step_init(&f->asked, on_asked, f);
+	step_init(&f->flush, on_flush, f);
+	step_init(&f->end, on_end, f);
+	maildrop_init(&f->maildrop, account, account->provider->retr_deletes);
+	fetch_log(f, &(struct log_entry){ .event = EV_CYCLE_STARTED, .text = "cycle started" });
+	connect_to_provider(f);
+	return f;
+}
+
+void fetch_free(struct fetch *f)
+{
+	struct turn *turn = &f->env->turn;
+
+	ensure(TAILQ_EMPTY(&f->transits) && !f->transport);
+	turn_cancel_after(turn, &f->asked);
+	turn_cancel_after(turn, &f->end);
+	turn_cancel_flush(turn, &f->flush);
+	event_free(f->timer);
+	maildrop_free(&f->maildrop);
+	if (f->lock_fd >= 0)
+		close(f->lock_fd);
+	relay_unref(f->relay);
+	config_unref(f->config);
+	free(f);
+}
+
+void fetch_relay_down(struct fetch *f)
+{
+	struct err err;
+
+	f->no_more = true;
+	err_set(&err, ERR_NET, 0, "relay %s is down; what is not delivered stays with the provider",
+		f->account->relay->name);
+	set_err(f, &err);
+	fetch_pump(f);
+}
+
+void fetch_stop(struct fetch *f)
+{
+	struct transit *t, *next;
+	bool streaming = !f->listed;
+
+	f->stopping = f->no_more = true;
+	set_err(f, &(struct err){ ERR_TEMP, 0, "stopped" });
+	for (t = TAILQ_FIRST(&f->transits); t; t = next) {
+		next = TAILQ_NEXT(t, entry);
+		streaming |= t->state <= TRANSIT_RECEIVING;
+		deliver_cancel(t);
+	}
+	if (streaming && f->transport)
+		drop_connection(f); /* the answers to RETR would hold up the QUIT */
+	else
+		fetch_pump(f);
+}

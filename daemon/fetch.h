@@ -1,0 +1,77 @@
+/*
+ * One fetch cycle of one account: a POP3 session, the messages that it brings, and their end.
+ *
+ * Made when the account is due, the permit taken and the lock held; ends through on_end exactly
+ * once, when the connection is closed and the last message has its outcome. The POP3 connection may
+ * go earlier than the last delivery, never the other way round.
+ */
+#pragma once
+
+#include "core/maildrop.h"
+#include "env.h"
+#include "proto/pop3.h"
+#include "send.h"
+
+#define FETCH_WINDOW_MESSAGES 48 /* retrieved or asked for, and not yet done */
+#define FETCH_WINDOW_OCTETS                                                                        \
+	(4 * 1024 * 1024) /* of them, by LIST; one message is always allowed                       \
+			   */
+
+struct transit;
+
+struct fetch_stats {
+	uint32_t listed, delivered, deferred, held, deleted, suppressed;
+};
+
+struct fetch {
+	struct env *env;
+	struct config *config;
+	const struct conf_account *account;
+	struct relay *relay;
+	uint64_t cycle;
+	int lock_fd;
+
+	struct transport *transport; /* NULL: closed */
+	struct pop3 *pop3;
+	struct event *timer;
+	struct maildrop maildrop;
+	TAILQ_HEAD(transit_list, transit) transits; /* in the order of their RETR */
+	struct transit *receiving;                  /* whose data comes now */
+	uint32_t in_window;
+	uint64_t window_octets;
+	char pop_ip[64];
+
+	bool listed;   /* the listing is complete and planned */
+	bool no_more;  /* no further RETR in this cycle */
+	bool stopping; /* SIGTERM */
+	bool quitting, ended;
+	struct err err; /* the first thing that went wrong; class NONE: nothing */
+	struct fetch_stats stats;
+	msec_t started, last_command;
+	msec_t login_delay_ms; /* announced by the server; 0: none */
+	struct step asked, flush, end;
+
+	void (*on_end)(void *ctx, struct fetch *f); /* the owner frees it there */
+	void *ctx;
+	TAILQ_ENTRY(fetch) entry;
+};
+
+struct fetch *fetch_new(struct env *env, struct config *config, const struct conf_account *account,
+	struct relay *relay, int lock_fd, uint64_t cycle,
+	void (*on_end)(void *ctx, struct fetch *f), void *ctx);
+void fetch_free(struct fetch *f);
+/* SIGTERM: what is past its final dot is finished, the rest stays on the server. */
+void fetch_stop(struct fetch *f);
+void fetch_relay_down(struct fetch *f);
+
+/* ---- for transit.c ---- */
+
+/* The message is settled and that is durable (or needs not be): `as` is DONE, LEFT or HELD. */
+void fetch_settled(struct fetch *f, struct transit *t, enum item_state as);
+/* There is room for more, or something to delete. */
+void fetch_pump(struct fetch *f);
+/* Something of our own broke: no more RETR, no DELE, the connection is dropped. */
+void fetch_fail(struct fetch *f, const struct err *err);
+/* A log entry with the account's fields filled in. */
+struct log_entry;
+void fetch_log(const struct fetch *f, struct log_entry *entry);

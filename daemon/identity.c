@@ -1,0 +1,93 @@
+/* Ids and content digests; see identity.h. Owns nothing. */
+#include "identity.h"
+
+#include "base/encode.h"
+#include "mail/rewrite.h"
+
+#include <assert.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#define KEY_OCTETS   16 /* of store_key() */
+#define NAME_OCTETS  16
+#define PROOF_OCTETS 8
+static_assert(2 * (NAME_OCTETS + PROOF_OCTETS) == IDENTITY_HEX, "an id is name and proof");
+
+static void keyed(const uint8_t *key, struct strview data, uint8_t out[EVP_MAX_MD_SIZE])
+{
+	unsigned len;
+
+	ensure(HMAC(EVP_sha256(), key, KEY_OCTETS, (const unsigned char *)data.ptr, data.len, out,
+		&len));
+}
+
+void identity_make(const uint8_t *key, const char *account, const char *uid,
+	const uint8_t digest[STORE_DIGEST_OCTETS], char out[IDENTITY_HEX + 1])
+{
+	AUTO(strbuf_free) struct strbuf data = STRBUF_INIT;
+	AUTO(strbuf_free) struct strbuf hex = STRBUF_INIT;
+	uint8_t name[EVP_MAX_MD_SIZE], proof[EVP_MAX_MD_SIZE];
+
+	strbuf_add(&data, account, strlen(account) + 1);
+	strbuf_add(&data, uid, strlen(uid) + 1);
+	strbuf_add(&data, digest, STORE_DIGEST_OCTETS);
+	keyed(key, strbuf_view(&data), name);
+	keyed(key, sv((const char *)name, NAME_OCTETS), proof);
+	hex_encode(&hex, name, NAME_OCTETS);
+	hex_encode(&hex, proof, PROOF_OCTETS);
+	memcpy(out, hex.ptr, IDENTITY_HEX + 1);
+}
+
+bool identity_is_own(const uint8_t *key, struct strview id)
+{
+	AUTO(strbuf_free) struct strbuf hex = STRBUF_INIT;
+	uint8_t name[NAME_OCTETS], proof[EVP_MAX_MD_SIZE];
+
+	if (id.len != IDENTITY_HEX)
+		return false;
+	for (size_t i = 0; i < NAME_OCTETS; i++) {
+		int high = hex_value(id.ptr[2 * i]), low = hex_value(id.ptr[2 * i + 1]);
+		if (high < 0 || low < 0)
+			return false;
+		name[i] = (uint8_t)(high << 4 | low);
+	}
+	keyed(key, sv((const char *)name, NAME_OCTETS), proof);
+	hex_encode(&hex, proof, PROOF_OCTETS);
+	return !CRYPTO_memcmp(hex.ptr, id.ptr + 2 * NAME_OCTETS, 2 * PROOF_OCTETS);
+}
+
+/* Octets that stand between the parsed header and the part that the spool hashed by itself. */
+static int digest_between(
+	EVP_MD_CTX *md, struct spool *spool, uint64_t from, uint64_t to, struct err *err)
+{
+	char buf[16 * 1024];
+	struct strview data;
+
+	for (uint64_t at = from; at < to; at += data.len) {
+		size_t max = to - at < sizeof buf ? (size_t)(to - at) : sizeof buf;
+		if (spool_read(spool, at, buf, max, &data, err))
+			return -1;
+		ensure(EVP_DigestUpdate(md, data.ptr, data.len) == 1);
+	}
+	return 0;
+}
+
+int identity_content(struct spool *spool, const struct header *h, size_t boundary,
+	const struct resolve_rules *rules, uint8_t out[STORE_DIGEST_OCTETS], struct err *err)
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+
+	ensure(md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1);
+	for (size_t i = 0; i < h->n; i++) {
+		struct strview raw = h->fields[i].raw;
+		if (!rewrite_is_trace(h, i, boundary, rules->rules, rules->nrules))
+			ensure(EVP_DigestUpdate(md, raw.ptr, raw.len) == 1);
+	}
+	int rc = digest_between(md, spool, h->body_offset, spool_split(spool), err);
+	ensure(EVP_DigestUpdate(md, spool_body_digest(spool), SPOOL_DIGEST_OCTETS) == 1);
+	ensure(EVP_DigestFinal_ex(md, out, NULL) == 1);
+	EVP_MD_CTX_free(md);
+	return rc;
+}

@@ -1,0 +1,97 @@
+/*
+ * A complete listing against the state: plan, forget, hold; see listing.h. Owns nothing.
+ */
+#include "listing.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+
+/* Forgets what two listings in a row did not have, each after a confirmed QUIT. */
+static int forget_absent(struct fetch *f, struct err *err)
+{
+	struct store *store = f->env->store;
+	bool quit_ok;
+
+	if (store_quit_ok(store, f->account->name, &quit_ok, err))
+		return -1;
+	for (size_t i = 0; i < f->maildrop.nabsent; i++) {
+		const struct absent *a = &f->maildrop.absent[i];
+		if (a->missing && !quit_ok)
+			continue;
+		if (a->missing >= MAILDROP_MISSING_MAX
+				? store_forget(store, a->row, err)
+				: store_missing(store, a->row, a->missing, err))
+			return -1;
+	}
+	return 0;
+}
+
+static int record_held(struct fetch *f, uint32_t number, struct err *err)
+{
+	struct env *env = f->env;
+	struct item *it = maildrop_item(&f->maildrop, number);
+	const char *uid = maildrop_item_uid(&f->maildrop, number);
+	bool large = it->octets > f->account->max_size;
+	const char *reason =
+		large ? "larger than max_size" : "failed " MAILDROP_ATTEMPTS_TEXT " times";
+
+	if (!it->row &&
+		store_attempt(env->store, f->account->name, uid, it->octets, env_wall(env),
+			&it->row, err))
+		return -1;
+	if (store_state(env->store, it->row, MESSAGE_HELD, reason, env_wall(env), err))
+		return -1;
+	fetch_log(f,
+		&(struct log_entry){ .event = EV_MESSAGE_HELD,
+			.uidl = uid,
+			.size = it->octets,
+			.reason = reason,
+			.text = "message held; it stays on the provider's server" });
+	return 0;
+}
+
+static int record(struct fetch *f, struct err *err)
+{
+	msec_t dedupe = f->account->dedupe_ms;
+
+	if (forget_absent(f, err))
+		return -1;
+	for (uint32_t n = 1; n <= f->maildrop.n; n++)
+		if (maildrop_newly_held(&f->maildrop, n) && record_held(f, n, err))
+			return -1;
+	if (!f->maildrop.wanted)
+		return 0; /* nothing new: leave the notes for a cycle that writes anyway */
+	return store_dedupe_purge(f->env->store, f->account->name, env_wall(f->env) - dedupe, err);
+}
+
+static void log_unusable(struct fetch *f)
+{
+	for (uint32_t n = 1; n <= f->maildrop.n; n++)
+		if (maildrop_item(&f->maildrop, n)->state == ITEM_UNUSABLE)
+			fetch_log(f,
+				&(struct log_entry){ .event = EV_MESSAGE_DEFERRED,
+					.error = err_class_name(ERR_UIDL),
+					.text = "listed without a usable UID: left alone" });
+}
+
+static int on_row(void *ctx, const struct stored_message *row)
+{
+	struct fetch *f = ctx;
+
+	maildrop_row(&f->maildrop, row);
+	return 0;
+}
+
+int listing_take(struct fetch *f, struct err *err)
+{
+	struct maildrop *m = &f->maildrop;
+
+	maildrop_listed(m);
+	if (store_messages(f->env->store, f->account->name, on_row, f, err))
+		return -1;
+	maildrop_plan(m);
+	f->stats.listed = m->n;
+	log_unusable(f);
+	return f->env->dry_run ? 0 : record(f, err);
+}

@@ -1,0 +1,321 @@
+/*
+ * One message on its way; see transit.h.
+ *
+ * Owns the spool, the header, the resolution and the outcomes. It never ends itself:
+ * settle() queues the end for after the commit, and the fetch frees it there.
+ */
+#include "transit.h"
+
+#include "base/log.h"
+#include "deliver.h"
+#include "identity.h"
+#include "mail/rewrite.h"
+#include "plan.h"
+
+#include <stdlib.h>
+
+#define TRIES_MAX         3   /* connections that a message may see fail in one cycle */
+#define RECEIVED_MAX      100 /* RFC 5321 section 6.3: more is a loop */
+#define SIZE_SLACK_OCTETS 4   /* a listed size may count this much less than what is there */
+#define READ_OCTETS       (16 * 1024)
+
+/* ---- log ---- */
+
+void transit_note(struct transit *t, struct log_entry *e)
+{
+	e->uidl = maildrop_item_uid(&t->fetch->maildrop, t->number);
+	e->message_id = t->message_id;
+	e->sender = t->resolution.sender;
+	if (t->spool)
+		e->size = spool_octets(t->spool);
+	fetch_log(t->fetch, e);
+}
+
+/* ---- the end ---- */
+
+static void on_settled(void *ctx, bool durable)
+{
+	struct transit *t = ctx;
+
+	fetch_settled(t->fetch, t, durable ? t->settle_as : ITEM_LEFT);
+}
+
+void transit_settle(struct transit *t, enum item_state as)
+{
+	ensure(t->state != TRANSIT_SETTLED);
+	t->state = TRANSIT_SETTLED;
+	t->settle_as = as;
+	turn_after_commit(&t->fetch->env->turn, &t->settled);
+}
+
+/* A change of the state failed: nothing of this cycle may be deleted any more. */
+void transit_failed(struct transit *t, const struct err *err)
+{
+	t->give_up = true;
+	fetch_fail(t->fetch, err);
+}
+
+/* Stays for a later cycle. uncharge: it is not the message's fault. */
+void transit_leave(struct transit *t, bool uncharge)
+{
+	struct err err;
+
+	if (uncharge && t->row && store_uncharge(t->fetch->env->store, t->row, &err))
+		transit_failed(t, &err);
+	transit_settle(t, ITEM_LEFT);
+}
+
+void transit_hold(struct transit *t, const char *reason)
+{
+	struct env *env = t->fetch->env;
+	struct err err;
+
+	if (store_state(env->store, t->row, MESSAGE_HELD, reason, env_wall(env), &err)) {
+		transit_failed(t, &err);
+		transit_settle(t, ITEM_LEFT);
+		return;
+	}
+	transit_note(t,
+		&(struct log_entry){ .event = EV_MESSAGE_HELD,
+			.reason = reason,
+			.text = "message held; it stays on the provider's server" });
+	transit_settle(t, ITEM_HELD);
+}
+
+void transit_done(struct transit *t)
+{
+	struct env *env = t->fetch->env;
+	struct err err;
+
+	if (t->truncated) {
+		transit_hold(t, "delivered, but shorter than listed: the original is kept");
+		return;
+	}
+	if (store_state(env->store, t->row, MESSAGE_DONE, NULL, env_wall(env), &err)) {
+		transit_failed(t, &err);
+		transit_settle(t, ITEM_LEFT);
+		return;
+	}
+	transit_settle(t, ITEM_DONE);
+}
+
+/* A message of ours that came back, or one that has seen too many servers. */
+static const char *loops(struct transit *t)
+{
+	AUTO(strbuf_free) struct strbuf value = STRBUF_INIT;
+	const struct header_field *f;
+	unsigned received = 0;
+
+	for (size_t i = 0; i < t->header.n; i++) {
+		f = &t->header.fields[i];
+		received += header_is(f, "Received");
+		if (!header_is(f, MULTIDROP_ID_FIELD))
+			continue;
+		strbuf_clear(&value);
+		header_unfold(f, &value);
+		if (identity_is_own(store_key(t->fetch->env->store), strbuf_view(&value)))
+			return "mail loop: this installation has relayed the message before";
+	}
+	return received > RECEIVED_MAX ? "mail loop: more than 100 Received lines" : NULL;
+}
+
+static int parse(struct transit *t, struct err *err)
+{
+	char buf[READ_OCTETS];
+	struct strview data;
+	uint64_t at = 0;
+	size_t i = 0;
+
+	header_init(&t->header, !spool_has_crlf(t->spool));
+	while (t->header.state == HEADER_MORE) {
+		if (spool_read(t->spool, at, buf, sizeof buf, &data, err))
+			return -1;
+		if (!data.len)
+			break;
+		at += header_push(&t->header, data.ptr, data.len);
+	}
+	header_end(&t->header);
+	const struct header_field *f = header_find(&t->header, SV("Message-ID"), &i);
+	if (f) {
+		AUTO(strbuf_free) struct strbuf value = STRBUF_INIT;
+		header_unfold(f, &value);
+		t->message_id = strbuf_take(&value);
+	}
+	return 0;
+}
+
+static void explain(struct transit *t)
+{
+	const struct resolution *r = &t->resolution;
+
+	if (r->envelope_missing && t->fetch->account->rules.mode == RESOLVE_MULTIDROP)
+		transit_note(t,
+			&(struct log_entry){ .event = EV_ENVELOPE_MISSING,
+				.reason = r->unresolved,
+				.text = "no envelope header where the provider should put it" });
+}
+
+static bool is_truncated(struct transit *t)
+{
+	const struct conf_provider *p = t->fetch->account->provider;
+
+	if (!p->size_check || t->listed_octets <= spool_octets(t->spool) + SIZE_SLACK_OCTETS)
+		return false;
+	t->truncated = t->attempts > MAILDROP_TRUNCATED_CYCLES;
+	transit_note(t,
+		&(struct log_entry){ .event = EV_MESSAGE_TRUNCATED,
+			.text = t->truncated
+				? "shorter than listed, again: delivered, the original is kept"
+				: "shorter than listed: left on the server, next cycle tries "
+				  "again" });
+	return !t->truncated;
+}
+
+/* The recorded row of this UID and content that no other message of the listing has claimed; 0:
+ * none. */
+static int find_known(struct transit *t, int64_t *found, enum message_state *state, struct err *err)
+{
+	const struct maildrop *m = &t->fetch->maildrop;
+	const char *uid = maildrop_item_uid(m, t->number);
+
+	for (uint32_t nth = 0;; nth++) {
+		if (store_same(t->fetch->env->store, t->fetch->account->name, t->row, uid,
+			    spool_digest(t->spool), nth, found, state, err))
+			return -1;
+		if (!*found || !maildrop_claimed(m, t->number, *found))
+			return 0;
+	}
+}
+
+/*
+ * A message whose UID is not proof enough: is its content recorded under this UID? Identical copies
+ * under one UID each claim a row of their own. True: it is settled.
+ */
+static bool settle_known(struct transit *t)
+{
+	enum message_state state = MESSAGE_NEW;
+	struct err err;
+	int64_t found;
+
+	if (find_known(t, &found, &state, &err) ||
+		(found && store_forget(t->fetch->env->store, t->row, &err))) {
+		transit_failed(t, &err);
+		transit_settle(t, ITEM_LEFT);
+		return true;
+	}
+	if (!found)
+		return false;
+	t->row = found;
+	maildrop_item(&t->fetch->maildrop, t->number)->row = found;
+	if (state == MESSAGE_NEW)
+		return false; /* some of its recipients may have it: their outcomes stand there */
+	transit_settle(t, state == MESSAGE_HELD ? ITEM_HELD : ITEM_DONE);
+	return true;
+}
+
+static void open_spool(struct transit *t)
+{
+	if (!t->spool)
+		t->spool = spool_new(&t->fetch->env->spool);
+}
+
+void transit_received(struct transit *t)
+{
+	struct env *env = t->fetch->env;
+	struct err err;
+	const char *loop;
+
+	open_spool(t); /* a message of no octets brought no data */
+	if (spool_end(t->spool, &err) || parse(t, &err)) {
+		transit_failed(t, &err);
+		transit_settle(t, ITEM_LEFT);
+		return;
+	}
+	resolve(&t->fetch->account->rules, &t->header, &t->resolution);
+	if (env->dry_run) {
+		plan_print(t);
+		transit_settle(t, ITEM_LEFT);
+		return;
+	}
+	if (is_truncated(t)) {
+		transit_leave(t, false);
+		return;
+	}
+	if (t->verify && settle_known(t))
+		return;
+	if (store_digest(env->store, t->row, spool_digest(t->spool), &err)) {
+		transit_failed(t, &err);
+		transit_settle(t, ITEM_LEFT);
+		return;
+	}
+	identity_make(store_key(env->store), t->fetch->account->name,
+		maildrop_item_uid(&t->fetch->maildrop, t->number), spool_digest(t->spool), t->id);
+	explain(t);
+	loop = loops(t);
+	if (loop)
+		transit_hold(t, loop);
+	else
+		deliver_start(t);
+}
+
+/* ---- RETR ---- */
+
+struct transit *transit_new(struct fetch *f, uint32_t number, const struct item *item)
+{
+	struct transit *t = mem_zalloc(sizeof *t);
+
+	t->fetch = f;
+	t->number = number;
+	t->row = item->row;
+	t->attempts = item->attempts + 1;
+	t->listed_octets = item->octets;
+	t->verify = item->verify;
+	TAILQ_INIT(&t->in_flight);
+	step_init(&t->settled, on_settled, t);
+	return t;
+}
+
+void transit_free(struct transit *t)
+{
+	deliver_free(t);
+	turn_cancel_after(&t->fetch->env->turn, &t->settled);
+	spool_free(t->spool);
+	header_free(&t->header);
+	resolution_free(&t->resolution);
+	delivery_free(&t->delivery);
+	free(t->message_id);
+	free(t);
+}
+
+int transit_data(struct transit *t, struct strview data, struct err *err)
+{
+	open_spool(t);
+	t->state = TRANSIT_RECEIVING;
+	if (spool_octets(t->spool) + data.len > t->fetch->account->max_size)
+		return 1;
+	return spool_add(t->spool, data, err);
+}
+
+void transit_refused(struct transit *t, struct strview reply)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+
+	strbuf_addv(&text, reply);
+	t->fetch->stats.deferred++;
+	transit_note(t,
+		&(struct log_entry){ .event = EV_MESSAGE_DEFERRED,
+			.reply = strbuf_str(&text),
+			.text = "the provider does not hand the message out" });
+	transit_leave(t, false);
+}
+
+void transit_oversize(struct transit *t)
+{
+	transit_hold(t, "larger than max_size");
+}
+
+void transit_abort(struct transit *t, bool charged)
+{
+	if (t->state <= TRANSIT_RECEIVING)
+		transit_leave(t, !charged);
+}
