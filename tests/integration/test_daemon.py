@@ -1,7 +1,10 @@
 """The long-running daemon: signals, a lost QUIT, and kill -9 at any moment."""
 import collections
+import os
 import random
+import re
 import signal
+import socket
 
 import pytest
 from conftest import PASSWORD, expect, fake_provider
@@ -10,7 +13,7 @@ from mdtest.pop3fake import HANG, Pop3Fake, quit_not_done, quit_reply_lost
 from mdtest.sink import Sink
 
 
-def setup(config, provider, sink, connections=4, **keys):
+def serve(config, provider, sink, connections=4, **keys):
     fake_provider(config, provider)
     config.relay("house", port=sink.port, connections=connections)
     config.account("sammel", "fake", "house", provider.password, **keys)
@@ -28,7 +31,7 @@ def three():
 
 def test_daemon_delivers_and_ends_on_sigterm(config):
     with Pop3Fake(three()) as provider, Sink() as sink:
-        with daemon.Daemon(setup(config, provider, sink)) as running:
+        with daemon.Daemon(serve(config, provider, sink)) as running:
             running.wait_event("cycle.finished", account="sammel")
             assert provider.maildrop == [] and len(sink.transactions) == 3
             assert running.stop() == 0
@@ -43,7 +46,7 @@ def test_sigterm_while_a_peer_hangs(config, where):
     with Pop3Fake(three(), hang if where in side else {}) as provider, \
             Sink({} if where in side else hang) as sink:
         peer = provider if where in side else sink
-        with daemon.Daemon(setup(config, provider, sink, connections=1)) as running:
+        with daemon.Daemon(serve(config, provider, sink, connections=1)) as running:
             running.wait(lambda: peer.said(where), what=where)
             assert running.stop(timeout=20) == 0
         delivered = sum(subjects(sink).values())
@@ -54,7 +57,7 @@ def test_sigterm_while_a_peer_hangs(config, where):
 
 def test_broken_file_at_sighup_changes_nothing(config):
     with Pop3Fake() as provider, Sink() as sink:
-        with daemon.Daemon(setup(config, provider, sink)) as running:
+        with daemon.Daemon(serve(config, provider, sink)) as running:
             running.wait_event("cycle.finished")
             good = config.text()
             config.file("multidropd.conf", good + "nonsense = = =\n")
@@ -71,7 +74,7 @@ def test_broken_file_at_sighup_changes_nothing(config):
 
 def test_reload_brings_in_a_new_account(config):
     with Pop3Fake() as provider, Sink() as sink, Pop3Fake(three()) as other:
-        with daemon.Daemon(setup(config, provider, sink)) as running:
+        with daemon.Daemon(serve(config, provider, sink)) as running:
             running.wait_event("cycle.finished", account="sammel")
             fake_provider(config, other, "zweiter")
             config.account("neu", "zweiter", "house", PASSWORD)
@@ -82,9 +85,37 @@ def test_reload_brings_in_a_new_account(config):
             assert running.stop() == 0
 
 
+def test_service_manager_is_told(config):
+    """READY only with configuration and state open, RELOADING around a reload, STOPPING."""
+    path = os.path.join(config.directory, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Pop3Fake() as provider, \
+            Sink() as sink:
+        manager.bind(path)
+        manager.settimeout(20)
+
+        def told(word):
+            while not re.search(rf"^{word}$", text := manager.recv(4096).decode(), re.M):
+                pass
+            return text
+
+        with daemon.Daemon(serve(config, provider, sink), NOTIFY_SOCKET=path) as running:
+            told("READY=1")
+            running.wait_event("cycle.finished")
+            running.signal(signal.SIGHUP)
+            assert "MONOTONIC_USEC=" in told("RELOADING=1")
+            told("READY=1")
+            config.file("multidropd.conf", "nonsense = = =\n")
+            running.signal(signal.SIGHUP)
+            running.wait_event("config.refused")
+            told("READY=1")
+            running.signal(signal.SIGTERM)
+            told("STOPPING=1")
+            assert running.ended() == 0
+
+
 def test_second_daemon_on_the_same_state(config):
     with Pop3Fake() as provider, Sink() as sink:
-        with daemon.Daemon(setup(config, provider, sink)) as first:
+        with daemon.Daemon(serve(config, provider, sink)) as first:
             first.wait_event("cycle.finished")
             with daemon.Daemon(config) as second:
                 assert second.ended(timeout=20) == 75
@@ -95,7 +126,7 @@ def test_second_daemon_on_the_same_state(config):
 @pytest.mark.parametrize("quit_step", [quit_reply_lost, quit_not_done])
 def test_lost_quit_is_made_good_without_fetching_again(config, quit_step):
     with Pop3Fake(three(), {"QUIT": [quit_step]}) as provider, Sink() as sink:
-        setup(config, provider, sink)
+        serve(config, provider, sink)
         daemon.once(config)
         assert len(sink.transactions) == 3
         fetched = len(provider.said("RETR"))
@@ -125,7 +156,7 @@ def test_kill_nine_loses_nothing(config, connections):
     print("seed", seed)
     mails = [messages.stored("hans", f"Nr {n}", body=b"x" * 2000 + b"\r\n") for n in range(total)]
     with Pop3Fake(mails) as provider, Sink() as sink:
-        setup(config, provider, sink, connections)
+        serve(config, provider, sink, connections)
         kill_often(config, provider, sink, random.Random(seed), kills, total)
         got = subjects(sink)
         assert len(got) == total, f"lost: {total - len(got)}, seed {seed}"
@@ -136,7 +167,7 @@ def test_kill_nine_loses_nothing(config, connections):
 def test_copy_in_doubt_is_marked_and_recognisable(config):
     """The relay has the message but its answer never came: it goes out again, marked."""
     with Pop3Fake(three()[:1]) as provider, Sink({"dot": [HANG]}) as sink:
-        setup(config, provider, sink)
+        serve(config, provider, sink)
         with daemon.Daemon(config, "--once") as running:
             running.wait(lambda: sink.attempts, what="a final dot")
             running.kill()

@@ -161,6 +161,21 @@ def test_lmtp(house, dovecot, box, by):
     assert dovecot.count(box) == 0
 
 
+def test_lmtp_answers_for_each_recipient(config):
+    """S30: 250, 450 and 550 behind one final dot; the next cycle asks for the second one only."""
+    with Pop3Fake([THREE + mail("hans", "An drei")]) as provider, Sink(lmtp=True) as sink:
+        fake_provider(config, provider, envelope=[("X-Envelope-To", {})])
+        config.relay("house", protocol="lmtp", port=sink.port)
+        config.account("sammel", "fake", "house", provider.password)
+        sink.behaviour.update({"dot eva@firma.example": ["452 4.2.2 full"],
+                               "dot otto@firma.example": ["550 5.1.1 gone"]})
+        expect(daemon.once(config), 75)
+        assert accepted(sink) == ["hans", "postmaster"]
+        expect(daemon.once(config), 0)
+        assert accepted(sink) == ["eva", "hans", "postmaster"]
+        assert provider.maildrop == []
+
+
 THREE = b"X-Envelope-To: hans@firma.example, eva@firma.example, otto@firma.example\r\n"
 
 

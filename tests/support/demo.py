@@ -4,6 +4,7 @@
 Exit 1 when a message is in the wrong place, missing, changed or there twice.
 """
 import os
+import re
 import shutil
 import signal
 import sys
@@ -82,17 +83,32 @@ def said_of(log, message, address):
     return {}
 
 
-def report(stage, run):
+def decisions(plan):
+    """Which header line decided, by message number, as --dry-run prints it."""
+    result, number = {}, 0
+    for line in plan.splitlines():
+        start = re.match(r"\S+: message (\d+) ", line)
+        number = int(start[1]) if start else number
+        decided = re.search(r" by (\S+) in line (\d+)", line)
+        if decided:
+            result[number] = f"{decided[1]}, line {decided[2]}"
+    return result
+
+
+def report(stage, plan, run):
     got = stage.arrived()
-    rows = [("for", "message", "arrived in", "decided by", "the relay said")]
+    decided = decisions(plan.stdout)
+    rows = [("for", "message", "arrived in", "decided by", "what the log has")]
+    number = 0
     for kind in messages.kinds():
         for message, mailbox in zip(kind.copies, kind.mailboxes):
+            number += 1
             what = essence(message, messages.expected)
             where = [box for box, m in got if m == what]
             entry = said_of(run.log, message, f"{mailbox}@{messages.DOMAIN}")
             rows.append((messages.field(message, "X-Original-To")[0].split("@")[0], kind.title,
-                         " ".join(where) or "NOWHERE", entry.get("reason", ""),
-                         entry.get("reply", "")))
+                         " ".join(where) or "NOWHERE", decided.get(number, ""),
+                         f"{entry.get('event', '')}: {entry.get('reply', '')}"))
     table(rows)
     return got
 
@@ -109,10 +125,13 @@ def main():
         print(f"{stage.dovecot.count(BOX)} messages. The configuration:\n")
         print("".join("    " + line + "\n" for line in stage.config.text().splitlines()))
 
+        print("$ multidropd --once --dry-run -c multidropd.conf     # the plan; nothing happens")
+        plan = daemon.once(stage.config, "--dry-run")
+        print(plan.stdout)
         print("$ multidropd --once -c multidropd.conf")
         run = daemon.once(stage.config)
         print(f"exit status {run.status}, {stage.dovecot.count(BOX)} messages left\n")
-        got = report(stage, run)
+        got = report(stage, plan, run)
         good = run.status == 0 and got == wanted and stage.dovecot.count(BOX) == 0
 
         print("\n$ multidropd --once -c multidropd.conf     # once more: nothing may come twice")

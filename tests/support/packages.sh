@@ -16,20 +16,16 @@ missing_packages() {
 
 # Mail servers that a package starts right after its installation would take this machine's ports
 # 25 and 110; the tests start their own. policy-rc.d is Debian's way to say so.
-install_quietly() {
-	local policy=/usr/sbin/policy-rc.d status=0
-	if [ -e $policy ]; then
-		policy=
-	else
+install_quietly() (
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e $policy ]; then
+		trap 'rm -f $policy' EXIT
 		printf '#!/bin/sh\nexit 101\n' >$policy
 		chmod 755 $policy
 	fi
 	echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" \
-		</dev/null || status=$?
-	[ -z "$policy" ] || rm -f $policy
-	return $status
-}
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" </dev/null
+)
 
 need_packages() {
 	local missing

@@ -138,11 +138,11 @@ class Run:
         return f"exit status {self.status}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
 
 
-def environment():
-    """Ours, without what a service manager or a user's shell may have put in."""
+def environment(**more):
+    """Ours, without what a service manager or a user's shell may have put in, and `more`."""
     drop = ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET",
             "WATCHDOG_USEC", "JOURNAL_STREAM")
-    return {k: v for k, v in os.environ.items() if k not in drop}
+    return {k: v for k, v in os.environ.items() if k not in drop} | more
 
 
 def run(*args, timeout=RUN_TIMEOUT):
@@ -165,9 +165,11 @@ def check(config):
 class Daemon:
     """A running daemon; its log grows while it runs."""
 
-    def __init__(self, config, *args):
+    def __init__(self, config, *args, **variables):
+        """`variables` go into its environment."""
         self.config = config
         self.args = args
+        self.variables = variables
         self.log = Log()
         self.process = None
 
@@ -175,7 +177,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [program(), "-l", "json", "-c", self.config.write(), *self.args],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env=environment())
+            env=environment(**self.variables))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self
