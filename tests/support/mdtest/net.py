@@ -1,10 +1,10 @@
 """Ports, temporary directories and waiting.
 
-A port is held by a locked file for the life of this process, so that test programs that run side
-by side never choose the same one. The range lies below the kernel's ephemeral ports: no outgoing
-connection can sit on a port between our choice and the server's bind.
+A port is reserved for the life of this process by an abstract Unix socket of its number, so that
+test programs that run side by side never choose the same one and leave no lock files. The range
+lies below the kernel's ephemeral ports: no outgoing connection can sit on a port between our choice
+and the server's bind.
 """
-import fcntl
 import os
 import random
 import socket
@@ -12,23 +12,21 @@ import tempfile
 import time
 
 PORTS = range(20000, 30000)
-_held = []
+_reservations = []
 
 
 def free_port():
-    locks = os.path.join(tempfile.gettempdir(), f"mdtest-ports-{os.getuid()}")
-    os.makedirs(locks, mode=0o700, exist_ok=True)
     for port in random.sample(PORTS, len(PORTS)):
-        lock = open(os.path.join(locks, str(port)), "w")
+        reservation = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            reservation.bind(f"\0mdtest-port-{port}")
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
         except OSError:
-            lock.close()
+            reservation.close()
             continue
-        _held.append(lock)
+        _reservations.append(reservation)
         return port
     raise RuntimeError("no free port")
 
