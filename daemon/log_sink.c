@@ -1,0 +1,257 @@
+/*
+ * The three forms of the log; see log_sink.h.
+ *
+ * One table says which fields there are, in which order and under which name; each form walks it.
+ * The level and the form are the only state.
+ */
+#include "log_sink.h"
+
+#include "base/encode.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+#include <time.h>
+#include <unistd.h>
+
+enum kind { TEXT, NUMBER };
+
+static const struct field {
+	const char *name; /* JSON; the journal's is MULTIDROP_ and upper case */
+	enum kind kind;
+	size_t offset;
+} fields[] = {
+	{ "account", TEXT, offsetof(struct log_entry, account) },
+	{ "provider", TEXT, offsetof(struct log_entry, provider) },
+	{ "relay", TEXT, offsetof(struct log_entry, relay) },
+	{ "cycle", NUMBER, offsetof(struct log_entry, cycle) },
+	{ "uidl", TEXT, offsetof(struct log_entry, uidl) },
+	{ "message_id", TEXT, offsetof(struct log_entry, message_id) },
+	{ "sender", TEXT, offsetof(struct log_entry, sender) },
+	{ "recipient", TEXT, offsetof(struct log_entry, recipient) },
+	{ "size", NUMBER, offsetof(struct log_entry, size) },
+	{ "reply", TEXT, offsetof(struct log_entry, reply) },
+	{ "error", TEXT, offsetof(struct log_entry, error) },
+	{ "reason", TEXT, offsetof(struct log_entry, reason) },
+	{ "duration_ms", NUMBER, offsetof(struct log_entry, duration_ms) },
+};
+
+#define FIXED_FIELDS 4 /* MESSAGE, PRIORITY, MULTIDROP_EVENT, MESSAGE_ID */
+
+static const int priorities[] = { [LVL_ERROR] = LOG_ERR,
+	[LVL_WARNING] = LOG_WARNING,
+	[LVL_NOTICE] = LOG_NOTICE,
+	[LVL_INFO] = LOG_INFO,
+	[LVL_DEBUG] = LOG_DEBUG };
+static_assert(ARRAY_LEN(priorities) == LVL_COUNT, "one priority per level");
+
+static enum log_level max_level;
+static void (*write_entry)(const struct log_entry *e, enum log_level level);
+
+/* The escaped value of a field; false: it is absent. */
+static bool field_value(const struct log_entry *e, const struct field *f, struct strbuf *out)
+{
+	const char *at = (const char *)e + f->offset;
+
+	if (f->kind == NUMBER) {
+		uint64_t n = *(const uint64_t *)at;
+		if (n)
+			strbuf_addf(out, "%" PRIu64, n);
+		return n;
+	}
+	const char *text = *(const char *const *)at;
+	if (text)
+		escape_foreign(out, sv_str(text));
+	return text;
+}
+
+/* "sammel: delivered, recipient hans@firma.example (250 2.0.0 Ok)" */
+static void sentence(const struct log_entry *e, struct strbuf *out)
+{
+	if (e->account)
+		strbuf_addf(out, "%s: ", e->account);
+	else if (e->relay)
+		strbuf_addf(out, "relay %s: ", e->relay);
+	if (e->text)
+		escape_foreign(out, sv_str(e->text));
+	if (e->recipient) {
+		strbuf_adds(out, ", recipient ");
+		escape_foreign(out, sv_str(e->recipient));
+	}
+	if (e->reply && *e->reply) {
+		strbuf_adds(out, " (");
+		escape_foreign(out, sv_str(e->reply));
+		strbuf_adds(out, ")");
+	}
+	if (e->reason && !(e->text && strstr(e->text, e->reason))) {
+		strbuf_adds(out, ": ");
+		escape_foreign(out, sv_str(e->reason));
+	}
+}
+
+static void format_time(char out[40])
+{
+	struct timespec ts;
+	struct tm tm;
+	char seconds[24];
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out, 40, "%s.%03ldZ", seconds, ts.tv_nsec / 1000000);
+}
+
+/* One write per line, so that lines of several processes do not mix. */
+static void write_line(struct strbuf *line)
+{
+	strbuf_addc(line, '\n');
+	(void)!write(STDERR_FILENO, line->ptr, line->len); /* nowhere left to complain */
+}
+
+static void write_text(const struct log_entry *e, enum log_level level)
+{
+	AUTO(strbuf_free) struct strbuf line = STRBUF_INIT;
+	AUTO(strbuf_free) struct strbuf value = STRBUF_INIT;
+	char now[40];
+
+	format_time(now);
+	strbuf_addf(&line, "%s %-7s %s ", now, log_level_name(level), log_event_name(e->event));
+	sentence(e, &line);
+	if (e->uidl) {
+		escape_foreign(&value, sv_str(e->uidl));
+		strbuf_addf(&line, " [uidl %s]", value.ptr);
+	}
+	write_line(&line);
+}
+
+static void write_json(const struct log_entry *e, enum log_level level)
+{
+	AUTO(strbuf_free) struct strbuf line = STRBUF_INIT;
+	AUTO(strbuf_free) struct strbuf value = STRBUF_INIT;
+	json_t *object = json_object();
+	char now[40];
+
+	format_time(now);
+	json_object_set_new(object, "time", json_string(now));
+	json_object_set_new(object, "level", json_string(log_level_name(level)));
+	json_object_set_new(object, "event", json_string(log_event_name(e->event)));
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		const struct field *f = &fields[i];
+		strbuf_clear(&value);
+		if (!field_value(e, f, &value))
+			continue;
+		json_object_set_new(object, f->name,
+			f->kind == TEXT ? json_string(strbuf_str(&value))
+					: json_integer((json_int_t) *
+						  (const uint64_t *)((const char *)e + f->offset)));
+	}
+	strbuf_clear(&value);
+	sentence(e, &value);
+	json_object_set_new(object, "message", json_string(strbuf_str(&value)));
+	char *text = json_dumps(object, JSON_COMPACT);
+	json_decref(object);
+	strbuf_adds(&line, text ? text : "{}");
+	free(text);
+	write_line(&line);
+}
+
+static void journal_field(struct strbuf *all, size_t ends[], size_t *n, const char *text)
+{
+	strbuf_adds(all, text);
+	ends[(*n)++] = all->len;
+}
+
+static void journal_name(struct strbuf *out, const char *name)
+{
+	strbuf_adds(out, "MULTIDROP_");
+	for (; *name; name++)
+		strbuf_addc(out, *name >= 'a' && *name <= 'z' ? (char)(*name - 'a' + 'A') : *name);
+	strbuf_addc(out, '=');
+}
+
+static void write_journal(const struct log_entry *e, enum log_level level)
+{
+	AUTO(strbuf_free) struct strbuf all = STRBUF_INIT; /* the fields one behind the other */
+	size_t ends[ARRAY_LEN(fields) + FIXED_FIELDS], n = 0;
+	struct iovec iov[ARRAY_LEN(fields) + FIXED_FIELDS];
+
+	strbuf_adds(&all, "MESSAGE=");
+	sentence(e, &all);
+	journal_field(&all, ends, &n, "");
+	strbuf_addf(&all, "PRIORITY=%d", priorities[level]);
+	journal_field(&all, ends, &n, "");
+	strbuf_adds(&all, "MULTIDROP_EVENT=");
+	journal_field(&all, ends, &n, log_event_name(e->event));
+	if (log_event_id(e->event)) {
+		strbuf_adds(&all, "MESSAGE_ID=");
+		journal_field(&all, ends, &n, log_event_id(e->event));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		AUTO(strbuf_free) struct strbuf value = STRBUF_INIT;
+		if (!field_value(e, &fields[i], &value))
+			continue;
+		journal_name(&all, fields[i].name);
+		journal_field(&all, ends, &n, strbuf_str(&value));
+	}
+	for (size_t i = 0, start = 0; i < n; start = ends[i++])
+		iov[i] = (struct iovec){ all.ptr + start, ends[i] - start };
+	(void)sd_journal_sendv(iov, (int)n); /* nowhere left to complain */
+}
+
+static void sink(const struct log_entry *e, enum log_level level)
+{
+	if (level <= max_level)
+		write_entry(e, level);
+}
+
+/* systemd.exec(5): JOURNAL_STREAM holds device and inode of the journal's stream. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	AUTO(strbuf_free) struct strbuf ours = STRBUF_INIT;
+	struct stat st;
+
+	if (!stream || fstat(STDERR_FILENO, &st))
+		return false;
+	strbuf_addf(&ours, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return !strcmp(stream, ours.ptr);
+}
+
+void log_sink_open(enum log_format format, enum log_level level)
+{
+	if (format == LOG_FORMAT_AUTO)
+		format = stderr_is_journal() ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
+	write_entry = format == LOG_FORMAT_JOURNAL ? write_journal
+		: format == LOG_FORMAT_JSON        ? write_json
+						   : write_text;
+	max_level = level;
+	log_sink = sink;
+}
+
+int log_format_parse(const char *name, enum log_format *out)
+{
+	static const char *const names[] = { "auto", "journal", "text", "json" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!strcmp(names[i], name)) {
+			*out = (enum log_format)i;
+			return 0;
+		}
+	return 1;
+}
+
+int log_level_parse(const char *name, enum log_level *out)
+{
+	for (int i = 0; i < LVL_COUNT; i++)
+		if (!strcmp(log_level_name((enum log_level)i), name)) {
+			*out = (enum log_level)i;
+			return 0;
+		}
+	return 1;
+}

@@ -1,0 +1,18 @@
+/*
+ * Where log entries go: the journal with fields, text for people, or JSON a line for programs.
+ *
+ * Foreign text is escaped here and nowhere else.
+ */
+#pragma once
+
+#include "base/log.h"
+
+#include <stdbool.h>
+
+enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JOURNAL, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+/* Installs the sink. AUTO: the journal if stderr is its stream, else text. */
+void log_sink_open(enum log_format format, enum log_level level);
+/* 0; 1: no such name. */
+int log_format_parse(const char *name, enum log_format *out) must_check;
+int log_level_parse(const char *name, enum log_level *out) must_check;

@@ -1,0 +1,52 @@
+/* Clock, randomness, locks; see system.h. flock goes with the process: no lock is ever stale. */
+#include "system.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t read_clock(clockid_t id)
+{
+	struct timespec ts;
+
+	ensure(!clock_gettime(id, &ts));
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static msec_t now(struct clock *c)
+{
+	return read_clock(CLOCK_BOOTTIME);
+}
+
+static wall_t wall(struct clock *c)
+{
+	return read_clock(CLOCK_REALTIME);
+}
+
+static void fill(struct rng *r, void *buf, size_t len)
+{
+	ensure(getrandom(buf, len, 0) == (ssize_t)len); /* up to 256 octets never come short */
+}
+
+struct clock system_clock = { .now = now, .wall = wall };
+struct rng system_rng = { .fill = fill };
+
+int lock_file(const char *dir, const char *name, struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf path = STRBUF_INIT;
+
+	strbuf_addf(&path, "%s/%s", dir, name);
+	int fd = open(path.ptr, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_set(err, ERR_LOCAL, errno, "%s: %s", path.ptr, strerror(errno));
+	if (!flock(fd, LOCK_EX | LOCK_NB))
+		return fd;
+	int error = errno;
+	close(fd);
+	if (error == EWOULDBLOCK)
+		return -2;
+	return err_set(err, ERR_LOCAL, error, "%s: %s", path.ptr, strerror(error));
+}
