@@ -234,6 +234,12 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 		fault_add(p->tree->faults, here(cfg), "a password must stand in quotes");
 		return;
 	}
+	if (!strcmp(fmt, "no such option '%s'")) {
+		fault_add(p->tree->faults, here(cfg),
+			"unknown section \"%s\", or a = is missing behind it",
+			va_arg(ap, const char *));
+		return;
+	}
 	vsnprintf(text, sizeof text, fmt, ap);
 	fault_add(p->tree->faults, here(cfg), "%s", text);
 }
