@@ -80,8 +80,10 @@ struct pop3_event {
 	enum pop3_event_type type;
 	uint32_t number;
 	uint64_t octets;
-	struct strview uid, data, reply; /* valid until the next call into the machine */
-	struct err err;                  /* POP3_FAILED only */
+	struct strview uid, data,
+		reply;  /* valid until the next call into the machine, and no longer
+			   than the buffer that was fed; reply is the whole line */
+	struct err err; /* POP3_FAILED only */
 };
 
 struct pop3;
@@ -94,6 +96,8 @@ size_t pop3_feed(struct pop3 *p, const char *buf, size_t len, msec_t now, struct
 void pop3_eof(struct pop3 *p, msec_t now, struct pop3_event *ev);
 msec_t pop3_deadline(const struct pop3 *p); /* MSEC_NEVER: none */
 void pop3_tick(struct pop3 *p, msec_t now, struct pop3_event *ev);
+/* The driver had stopped reading (back-pressure): the peer's time counts anew from now. */
+void pop3_resume(struct pop3 *p, msec_t now);
 void pop3_secured(struct pop3 *p, msec_t now); /* after POP3_STARTTLS: the handshake succeeded */
 
 void pop3_output(const struct pop3 *p, struct strview *out);

@@ -21,3 +21,28 @@ void sasl_plain(struct strbuf *out, struct strview user, struct strview password
 	base64_encode(out, strbuf_view(&raw));
 	strbuf_wipe(&raw);
 }
+
+static void add_masked(struct strbuf *out, struct strview text, struct strview secret)
+{
+	const char *at;
+
+	while (secret.len && (at = memmem(text.ptr, text.len, secret.ptr, secret.len))) {
+		size_t before = (size_t)(at - text.ptr);
+		strbuf_add(out, text.ptr, before);
+		strbuf_adds(out, "***");
+		text = sv_skip(text, before + secret.len);
+	}
+	strbuf_addv(out, text);
+}
+
+void sasl_mask(
+	struct strbuf *out, struct strview text, struct strview user, struct strview password)
+{
+	struct strbuf plain AUTO(strbuf_wipe) = STRBUF_INIT;
+	struct strbuf blob AUTO(strbuf_wipe) = STRBUF_INIT;
+
+	if (password.len)
+		sasl_plain(&blob, user, password);
+	add_masked(&plain, text, strbuf_view(&blob));
+	add_masked(out, strbuf_view(&plain), password);
+}

@@ -8,3 +8,10 @@
 
 /* Appends base64("\0user\0password"). Both without NUL, which the configuration has checked. */
 void sasl_plain(struct strbuf *out, struct strview user, struct strview password);
+
+/*
+ * Appends `text` of the server, with *** for the password and for the response that says it: some
+ * servers echo what they did not understand.
+ */
+void sasl_mask(
+	struct strbuf *out, struct strview text, struct strview user, struct strview password);
