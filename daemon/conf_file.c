@@ -134,11 +134,13 @@ static void build_account(struct conf_tree *t, struct conf_section *s)
 	a->place = s->place;
 	a->name = mem_strdup(s->title);
 	s->object = a;
+	a->rules.unresolved = UNRESOLVED_HOLD;
+	a->unknown = FAILED_HOLD;
 	conf_apply(t, s, &a->keys);
-	if (!conf_text(s, "unresolved"))
-		a->rules.unresolved = a->postmaster ? UNRESOLVED_POSTMASTER : UNRESOLVED_HOLD;
-	if (!conf_text(s, "unknown"))
-		a->unknown = a->postmaster ? FAILED_POSTMASTER : FAILED_HOLD;
+	if (!conf_text(s, "unresolved") && a->postmaster)
+		a->rules.unresolved = UNRESOLVED_POSTMASTER;
+	if (!conf_text(s, "unknown") && a->postmaster)
+		a->unknown = FAILED_POSTMASTER;
 	conf_domains_normalise(t, s, &a->domains);
 }
 

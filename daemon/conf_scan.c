@@ -154,6 +154,7 @@ static void quoted(struct scan *s)
 	}
 	if (peek(s, 0) != quote) {
 		fault_add(s->faults, s->place, "the string has no closing %c on its line", quote);
+		s->rest.len = s->depth = 0; /* what follows would be guesswork */
 		return;
 	}
 	take(s, 1);

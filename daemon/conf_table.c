@@ -258,6 +258,17 @@ static bool has_control(struct strview text)
 	return false;
 }
 
+/* A refused value leaves the default, so that the cross-checks find nothing to add. */
+static void store_default(const struct conf_section *s, const struct conf_row *row)
+{
+	struct err err;
+
+	if (!row->fallback || !*row->fallback)
+		return;
+	int rc = row->set(row, sv_str(row->fallback), NULL, field_of(row, s), &err);
+	ensure(!rc);
+}
+
 static void apply_value(struct conf_tree *t, const struct conf_section *s,
 	const struct conf_row *row, const struct conf_value *v, const char *file)
 {
@@ -274,6 +285,9 @@ static void apply_value(struct conf_tree *t, const struct conf_section *s,
 		not_yet(t->faults, row, text, place);
 	else if (row->set(row, text, file, field, &err) < 0)
 		fault_add(t->faults, place, "%s %s", row->name, err.text);
+	else
+		return;
+	store_default(s, row);
 }
 
 static void apply_setting(struct conf_tree *t, const struct conf_section *s,
@@ -283,10 +297,12 @@ static void apply_setting(struct conf_tree *t, const struct conf_section *s,
 
 	if (braces && !(row->flags & CONF_LIST)) {
 		fault_add(t->faults, set->place, "%s takes one value, not a list", row->name);
+		store_default(s, row);
 		return;
 	}
 	if (set->n > 1 && !(row->flags & CONF_LIST)) {
 		fault_add(t->faults, set->place, "%s takes one value", row->name);
+		store_default(s, row);
 		return;
 	}
 	for (size_t i = 0; i < set->n; i++)
@@ -296,15 +312,10 @@ static void apply_setting(struct conf_tree *t, const struct conf_section *s,
 static void apply_default(
 	struct conf_tree *t, const struct conf_section *s, const struct conf_row *row)
 {
-	struct err err;
-
 	if (row->flags & CONF_REQUIRED && !t->broken)
 		fault_add(t->faults, s->place, "%s \"%s\" has no %s", conf_kind_name(s->kind),
 			s->title, row->name);
-	if (!row->fallback || !*row->fallback)
-		return;
-	int rc = row->set(row, sv_str(row->fallback), NULL, field_of(row, s), &err);
-	ensure(!rc);
+	store_default(s, row);
 }
 
 static void unknown_key(

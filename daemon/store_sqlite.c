@@ -369,7 +369,8 @@ static int login_ages(struct store *s, const char *provider, const char *account
 }
 
 int store_login(struct store *s, const char *provider, const char *account,
-	const struct rate_rule *rule, struct clock *clock, msec_t *wait_ms, struct err *err)
+	const struct rate_rule *rule, struct clock *clock, struct login_permit *out,
+	struct err *err)
 {
 	AUTO(mem_freep) msec_t *ages = NULL;
 	msec_t now, last,
@@ -384,8 +385,10 @@ int store_login(struct store *s, const char *provider, const char *account,
 		store_rollback(s);
 		return -1;
 	}
-	*wait_ms = rate_wait(rule, last, ages, n);
-	if (*wait_ms) {
+	struct rate_rule spacing = { .spacing_ms = rule->spacing_ms };
+	out->wait_ms = rate_wait(rule, last, ages, n);
+	out->limited = out->wait_ms > rate_wait(&spacing, last, ages, n);
+	if (out->wait_ms) {
 		store_rollback(s);
 		return 0;
 	}
@@ -556,8 +559,7 @@ int store_open(const char *state_dir, struct clock *clock, struct rng *rng, stru
 	mode_t mask = umask(0077);
 	struct store *s = mem_zalloc(sizeof *s);
 	int rc = sqlite3_open_v2(strbuf_str(&path), &s->db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-		NULL);
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
 	if (rc != SQLITE_OK)
 		fail(s, err, strbuf_str(&path));

@@ -3,8 +3,8 @@
  *
  * Owns every provider, relay and account and all they point to. config_check() never changes what
  * the administrator wrote: it only fills `rules`, which borrows from the sections. It runs on
- * incomplete configurations too (a reference that led nowhere is NULL), so that one run shows all
- * faults.
+ * incomplete configurations too (a reference that led nowhere is NULL, a refused value is missing),
+ * so that one run shows all faults and none of them twice.
  */
 #include "core/config.h"
 
@@ -313,9 +313,8 @@ static void check_multidrop(const struct conf_account *a, struct faults *f)
 	bool guesses = a->rules.unresolved == UNRESOLVED_RECEIVED_FOR ||
 		a->rules.unresolved == UNRESOLVED_TO_CC;
 
-	if (!a->domains.n)
-		fault_add(f, at(&a->keys, "domains", a->place),
-			"account \"%s\": mode \"multidrop\" needs domains", a->name);
+	if (!a->domains.n && !conf_key_place(&a->keys, "domains"))
+		fault_add(f, a->place, "account \"%s\": mode \"multidrop\" needs domains", a->name);
 	if (recipient && a->recipient)
 		fault_add(f, *recipient, "recipient has no meaning with mode \"multidrop\"");
 	if (!a->rules.nrules && a->provider && !guesses)
@@ -331,9 +330,8 @@ static void check_single(const struct conf_account *a, struct faults *f)
 	static const char *const idle[] = { "map", "map_file", "recipients_file", "unresolved" };
 	const struct conf_place *domains = conf_key_place(&a->keys, "domains");
 
-	if (!a->recipient)
-		fault_add(f, at(&a->keys, "recipient", a->place),
-			"account \"%s\": mode \"single\" needs recipient", a->name);
+	if (!a->recipient && !conf_key_place(&a->keys, "recipient"))
+		fault_add(f, a->place, "account \"%s\": mode \"single\" needs recipient", a->name);
 	if (domains && a->domains.n)
 		fault_add(f, *domains, "domains has no meaning with mode \"single\"");
 	for (size_t i = 0; i < ARRAY_LEN(idle); i++) {
@@ -357,7 +355,7 @@ static void check_policies(const struct conf_account *a, struct faults *f)
 		{ "rejected", a->rejected == FAILED_POSTMASTER },
 	};
 
-	if (a->postmaster)
+	if (a->postmaster || conf_key_place(&a->keys, "postmaster"))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(policies); i++)
 		if (policies[i].needs)

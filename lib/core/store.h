@@ -107,13 +107,14 @@ int store_dedupe_purge(struct store *s, const char *account, wall_t before, stru
 int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err) must_check;
 int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err *err) must_check;
 
-/*
- * One login permit, across processes, in a transaction of its own (what is open is committed
- * first). *wait_ms 0: taken and durable. Else it was not taken: so long until one may be.
- */
+struct login_permit {
+	msec_t wait_ms; /* 0: taken and durable; else it was not taken: so long until one may be */
+	bool limited; /* it is the provider's limit that makes us wait, not the account's spacing */
+};
+/* One permit, across processes, in a transaction of its own (what is open is committed first). */
 int store_login(struct store *s, const char *provider, const char *account,
-	const struct rate_rule *rule, struct clock *clock, msec_t *wait_ms, struct err *err)
-	must_check;
+	const struct rate_rule *rule, struct clock *clock, struct login_permit *out,
+	struct err *err) must_check;
 
 /* 16 octets, for life: the key of X-Multidrop-Id. */
 const uint8_t *store_key(const struct store *s);

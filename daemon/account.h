@@ -1,0 +1,39 @@
+/*
+ * An account at run time: its schedule, its way into a cycle, and what a cycle's end means for it.
+ *
+ * Gates, in this order, before a connection is made: due, relay up, session limits, the account's
+ * lock (never two cycles at once, across processes), the login permit (durable, across processes).
+ */
+#pragma once
+
+#include "core/sched.h"
+#include "fetch.h"
+
+#define ACCOUNT_LOCK_RETRY_MSEC (60 * 1000)
+
+struct account {
+	char *name;
+	struct config *config; /* of `conf` */
+	const struct conf_account *conf;
+	struct relay *relay;
+	struct sched sched;
+	struct fetch *fetch; /* NULL: no cycle */
+	bool removed;        /* by a reload: goes when its cycle ends */
+	bool finished;       /* --once: had its cycle, or cannot have one now */
+	bool failed;         /* --once: could not finish, or was not due */
+	TAILQ_ENTRY(account) entry;
+};
+
+enum account_step {
+	ACCOUNT_WAITS, /* for its time, a session slot, the relay */
+	ACCOUNT_STARTED,
+	ACCOUNT_SKIPPED /* said why; its schedule is set */
+};
+
+/* sessions: running now, over all accounts and at this provider. */
+enum account_step account_try(struct account *a, struct env *env, size_t sessions,
+	size_t at_provider, void (*on_end)(void *ctx, struct fetch *f), void *ctx);
+/* Its cycle has ended: schedule, suspension, log. */
+void account_ended(struct account *a, struct env *env, struct fetch *f);
+/* The relay is down and it will not get a cycle now (--once). */
+void account_give_up(struct account *a);

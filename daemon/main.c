@@ -1,0 +1,154 @@
+/* The command line of multidropd(8): options in, exit status out (sysexits). */
+#include "app.h"
+#include "conf_file.h"
+#include "log_sink.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+
+static const char usage[] =
+	"usage: multidropd [options]\n"
+	"Fetches POP3 maildrops and hands the mail to the in-house server. Stays in the "
+	"foreground.\n"
+	"\n"
+	"  -c, --config FILE       configuration (" CONF_FILE_DEFAULT ")\n"
+	"  -t, --test-config       check the configuration, without the network, and exit\n"
+	"  -1, --once              one cycle for every enabled account that is due, then exit\n"
+	"  -a, --account NAME      with --once or --dry-run: only this account; may be repeated\n"
+	"  -n, --dry-run           with --once: show whom new messages would go to; deliver, "
+	"delete\n"
+	"                          and record nothing but the login\n"
+	"  -l, --log-format FORM   auto, journal, text or json (auto)\n"
+	"  -v, --log-level LEVEL   error, warning, notice, info or debug (info)\n"
+	"  -V, --version           print the version and exit\n"
+	"  -h, --help              print this and exit\n"
+	"\n"
+	"Exit status: 0 fine; 64 usage; 70 internal; 73 state directory or database cannot be "
+	"used;\n"
+	"75 with --once: an account could not finish or was not due; 78 configuration.\n";
+
+static const struct option options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "test-config", no_argument, NULL, 't' },
+	{ "once", no_argument, NULL, '1' },
+	{ "account", required_argument, NULL, 'a' },
+	{ "dry-run", no_argument, NULL, 'n' },
+	{ "log-format", required_argument, NULL, 'l' },
+	{ "log-level", required_argument, NULL, 'v' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+struct command {
+	struct app_options app;
+	bool test;
+	enum log_format format;
+	enum log_level level;
+};
+
+static int misuse(const char *what)
+{
+	fprintf(stderr, "multidropd: %s; see multidropd --help\n", what);
+	return EX_USAGE;
+}
+
+/* -1: go on; else the exit status. */
+static int parse(int argc, char **argv, char **only, struct command *c)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:t1a:nl:v:Vh", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			c->app.config_path = optarg;
+			break;
+		case 't':
+			c->test = true;
+			break;
+		case '1':
+			c->app.once = true;
+			break;
+		case 'a':
+			only[c->app.nonly++] = optarg;
+			break;
+		case 'n':
+			c->app.dry_run = true;
+			break;
+		case 'l':
+			if (log_format_parse(optarg, &c->format))
+				return misuse("--log-format is auto, journal, text or json");
+			break;
+		case 'v':
+			if (log_level_parse(optarg, &c->level))
+				return misuse(
+					"--log-level is error, warning, notice, info or debug");
+			break;
+		case 'V':
+			puts("multidropd " MULTIDROPD_VERSION);
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs("see multidropd --help\n", stderr);
+			return EX_USAGE;
+		}
+	}
+	if (optind < argc)
+		return misuse("there are no arguments besides the options");
+	if (c->app.dry_run && !c->app.once)
+		return misuse("--dry-run goes with --once");
+	if (c->app.nonly && !c->app.once)
+		return misuse("--account goes with --once");
+	return -1;
+}
+
+static struct config *load(const struct command *c)
+{
+	struct faults faults = { 0 };
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+	struct config *config = conf_file_load(c->app.config_path, &faults);
+
+	faults_print(&faults, &text);
+	fputs(strbuf_str(&text), stderr);
+	faults_free(&faults);
+	return config;
+}
+
+static int check_names(const struct command *c, const struct config *config)
+{
+	for (size_t i = 0; i < c->app.nonly; i++) {
+		if (config_account(config, c->app.only[i]))
+			continue;
+		fprintf(stderr, "multidropd: there is no account \"%s\" in %s\n", c->app.only[i],
+			c->app.config_path);
+		return EX_USAGE;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	AUTO(mem_freep) char **only = mem_zalloc((size_t)argc * sizeof *only);
+	struct command c = { .level = LVL_INFO, .app.config_path = CONF_FILE_DEFAULT };
+	int status = parse(argc, argv, only, &c);
+
+	if (status >= 0)
+		return status;
+	c.app.only = only;
+	struct config *config = load(&c);
+	if (!config)
+		return EX_CONFIG;
+	status = check_names(&c, config);
+	if (status || c.test) {
+		config_unref(config);
+		if (!status)
+			printf("%s: good\n", c.app.config_path);
+		return status;
+	}
+	log_sink_open(c.format, c.level);
+	return app_run(config, &c.app);
+}
