@@ -9,12 +9,12 @@
  *
  * pop3_feed consumes up to one event, so the driver can stop between any two (back-pressure) and
  *may free the machine on any event. After POP3_FAILED nothing but pop3_free is allowed. After
- *POP3_READY commands may be queued in any number; the machine sends them one by one, or in groups
- *where the server offers PIPELINING (RFC 2449 section 6.6), and never overruns the window below.
- *Answers come in the order of the commands.
+ * POP3_READY commands may be queued in any number; the machine sends them one by one, or in groups
+ * where the server offers PIPELINING (RFC 2449 section 6.6), and never overruns the window below.
+ * Answers come in the order of the commands.
  *
- * A surprise in the protocol ends the session (POP3_FAILED, class PROTO): there is no
- *resynchronising.
+ * A surprise in the protocol ends the session (POP3_FAILED, class PROTO); there is no
+ * resynchronising.
  */
 #pragma once
 
@@ -80,10 +80,11 @@ struct pop3_event {
 	enum pop3_event_type type;
 	uint32_t number;
 	uint64_t octets;
-	struct strview uid, data,
-		reply;  /* valid until the next call into the machine, and no longer
-			   than the buffer that was fed; reply is the whole line */
-	struct err err; /* POP3_FAILED only */
+	/* Valid until the next call into the machine, and no longer than the buffer that was fed.
+	 */
+	struct strview uid, data;
+	struct strview reply; /* the whole line */
+	struct err err;       /* POP3_FAILED only */
 };
 
 struct pop3;
