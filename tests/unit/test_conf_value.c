@@ -1,0 +1,54 @@
+/* Durations and sizes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "conf_file.h"
+
+static void test_units(void **state)
+{
+	static const struct {
+		const char *text;
+		int rc;
+		int64_t value;
+	} durations[] = { { "0", 0, 0 }, { "0s", 0, 0 }, { "90s", 0, 90000 },
+		{ "1h30m", 0, 5400000 }, { "7d", 0, 604800000 }, { "", 1, 0 }, { "5", 1, 0 },
+		{ "m", 1, 0 }, { "5m0", 1, 0 }, { "5 m", 1, 0 }, { "5M", 1, 0 }, { "+5m", 1, 0 },
+		{ "9223372036854775s", 0, INT64_C(9223372036854775000) },
+		{ "9223372036854776s", 2, 0 }, { "9223372036854775s9223372036854775s", 2, 0 } };
+	static const struct {
+		const char *text;
+		int rc;
+		uint64_t value;
+	} sizes[] = { { "0", 0, 0 }, { "512K", 0, 524288 }, { "50M", 0, 52428800 },
+		{ "2G", 0, UINT64_C(2147483648) }, { "1000", 0, 1000 }, { "", 1, 0 }, { "K", 1, 0 },
+		{ "1k", 1, 0 }, { "1K1", 1, 0 }, { "-1", 1, 0 },
+		{ "9223372036854775807", 0, INT64_MAX }, { "9223372036854775808", 2, 0 },
+		{ "8388608T", 2, 0 }, { "8388607T", 0, UINT64_C(8388607) << 40 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(durations); i++) {
+		msec_t value = -1;
+		assert_int_equal(
+			duration_parse(sv_str(durations[i].text), &value), durations[i].rc);
+		if (!durations[i].rc)
+			assert_true(value == durations[i].value);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		uint64_t value = 0;
+		assert_int_equal(size_parse(sv_str(sizes[i].text), &value), sizes[i].rc);
+		if (!sizes[i].rc)
+			assert_true(value == sizes[i].value);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_units),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
