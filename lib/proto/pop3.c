@@ -481,14 +481,14 @@ static void command_done(struct pop3 *p, msec_t now)
 	const struct command *c = answering(p);
 
 	p->body = BODY_NONE;
-	if (c->kind == CMD_QUIT) {
-		pop3_go(p, ST_CLOSED, now, NULL);
-		return;
-	}
 	p->flight_octets -= c->octets;
 	p->head++;
 	if (p->head == p->n)
 		p->head = p->next = p->n = 0;
+	if (c->kind == CMD_QUIT) {
+		pop3_go(p, ST_CLOSED, now, NULL);
+		return;
+	}
 	await_answer(p, now);
 	pump(p, now);
 }

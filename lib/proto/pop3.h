@@ -8,7 +8,7 @@
  *	at pop3_deadline(p): pop3_tick(p, now, &ev)
  *
  * pop3_feed consumes up to one event, so the driver can stop between any two (back-pressure) and
- *may free the machine on any event. After POP3_FAILED nothing but pop3_free is allowed. After
+ * free the machine on any event. After POP3_FAILED nothing but pop3_free is allowed. After
  * POP3_READY commands may be queued in any number; the machine sends them one by one, or in groups
  * where the server offers PIPELINING (RFC 2449 section 6.6), and never overruns the window below.
  * Answers come in the order of the commands.
@@ -80,10 +80,9 @@ struct pop3_event {
 	enum pop3_event_type type;
 	uint32_t number;
 	uint64_t octets;
-	/* Valid until the next call into the machine, and no longer than the buffer that was fed.
-	 */
+	/* Valid until the next call into the machine or until the buffer that was fed goes. */
 	struct strview uid, data;
-	struct strview reply; /* the whole line */
+	struct strview reply; /* the whole line, for pop3_reply_parse() */
 	struct err err;       /* POP3_FAILED only */
 };
 
