@@ -213,6 +213,8 @@ static enum smtp_state fail(
 
 /* ---- what the answers mean ---- */
 
+#define TOO_EARLY "a reply to content that was not sent"
+
 static bool refused(const struct smtp_reply *r)
 {
 	return r->code >= 400;
@@ -290,7 +292,7 @@ static enum smtp_state on_data(struct smtp *s, const struct smtp_reply *r)
 		return STATE_IDLE;
 	}
 	if (s->surplus) /* else it would pass for the reply to our final dot */
-		return fail(s, ERR_PROTO, "a reply to content that was not sent", NULL);
+		return fail(s, ERR_PROTO, TOO_EARLY, NULL);
 	return s->taken ? STATE_BODY : STATE_LONE_DOT;
 }
 
@@ -303,6 +305,8 @@ static enum smtp_state on_body(struct smtp *s, const struct smtp_reply *r)
 
 static enum smtp_state on_dot(struct smtp *s, const struct smtp_reply *r)
 {
+	if (s->out.len) /* our dot has not even left */
+		return refused(r) ? on_body(s, r) : fail(s, ERR_PROTO, TOO_EARLY, r);
 	settle_dot(s, refused(r) ? smtp_refusal(r->code) : SMTP_ACCEPTED, r);
 	s->dirty = refused(r);
 	return s->left ? STATE_DOT : STATE_IDLE;
@@ -338,10 +342,9 @@ static const struct state_row states[STATE_COUNT] = {
 
 static void set_deadline(struct smtp *s, msec_t now)
 {
-	uint32_t timeout = states[s->state].timeout_ms;
+	bool dot = s->state == STATE_DOT;
+	uint32_t timeout = dot ? s->params.dot_timeout_ms : states[s->state].timeout_ms;
 
-	if (s->state == STATE_DOT)
-		timeout = s->params.dot_timeout_ms;
 	s->deadline = timeout ? now + timeout : MSEC_NEVER;
 }
 
@@ -503,8 +506,6 @@ bool smtp_idle(const struct smtp *s)
 	return s->state == STATE_IDLE && !s->mail;
 }
 
-/* ---- a transaction ---- */
-
 static bool ascii(const char *s)
 {
 	while (*s && !(*s & 0x80))
@@ -520,9 +521,7 @@ static bool needs_utf8(const struct smtp_mail *mail, const char *address)
 /* Does it fit a command line? What does not is never sent, not even in part. */
 static bool fit(const char *address)
 {
-	struct strview v = sv_str(address);
-
-	return v.len <= SMTP_ADDRESS_MAX_OCTETS && command_safe(v);
+	return strlen(address) <= SMTP_ADDRESS_MAX_OCTETS && command_safe(sv_str(address));
 }
 
 /* Why this server cannot be told to send `mail` to `address`; NULL: it can. */

@@ -93,7 +93,12 @@ void smtp_tick(struct smtp *s, msec_t now, struct smtp_event *ev);
 void smtp_secured(struct smtp *s, msec_t now);
 
 void smtp_output(const struct smtp *s, struct strview *out);
-void smtp_sent(struct smtp *s, size_t len, msec_t now); /* progress: renews the block timeout */
+/*
+ * The first len octets of the output are written: renews the time of a block of content. To be
+ * called at once, before anything that the server said later is fed: a reply to a dot that was not
+ * sent is none.
+ */
+void smtp_sent(struct smtp *s, size_t len, msec_t now);
 
 bool smtp_idle(const struct smtp *s); /* ready and no transaction: smtp_mail() is allowed now */
 /*
