@@ -13,7 +13,7 @@
 
 struct address {
 	char *text; /* local@domain as it goes to the wire: local part unchanged (quoted if it was),
-		       domain as written, one trailing dot gone */
+		       domain as written, one trailing dot gone, U-labels as A-labels */
 	size_t at;  /* index of the @ in text */
 	char *domain; /* for comparison: A-label, lower case */
 };
@@ -48,6 +48,8 @@ int address_parse(struct strview text, struct address *out, struct err *err) mus
  */
 char *domain_normal(struct strview domain);
 
+/* The local part for comparison, as a view into the address: without needless quotes. */
+struct strview address_local(const struct address *a);
 /* Same recipient? Domains by their normal form, local parts without ASCII case. */
 bool address_same(const struct address *a, const struct address *b);
 
