@@ -99,14 +99,14 @@ static void account_configure(struct app *app, struct account *a, const struct c
 	a->relay = relay_ref(find_relay(app, conf->relay));
 }
 
-static void add_account(struct app *app, const struct conf_account *conf, size_t index, size_t n)
+static void add_account(
+	struct app *app, const struct conf_account *conf, size_t index, size_t n, bool spread)
 {
 	struct account *a = mem_zalloc(sizeof *a);
 
 	a->name = mem_strdup(conf->name);
 	account_configure(app, a, conf);
-	sched_init(&a->sched, env_now(&app->env), app->options->once ? 0 : conf->interval_ms, index,
-		n);
+	sched_init(&a->sched, env_now(&app->env), spread ? conf->interval_ms : 0, index, n);
 	TAILQ_INSERT_TAIL(&app->accounts, a, entry);
 }
 
@@ -247,7 +247,8 @@ static void log_faults(const struct faults *faults, enum log_event event)
 	}
 }
 
-static void apply_accounts(struct app *app)
+/* spread: the daemon's start, where not all should log in at once. */
+static void apply_accounts(struct app *app, bool spread)
 {
 	struct account *a, *next;
 	const struct config *c = app->config;
@@ -268,7 +269,7 @@ static void apply_accounts(struct app *app)
 		if (a)
 			account_configure(app, a, c->accounts[i]);
 		else
-			add_account(app, c->accounts[i], i, c->naccounts);
+			add_account(app, c->accounts[i], i, c->naccounts, spread);
 	}
 }
 
@@ -315,7 +316,7 @@ static void reload(struct app *app)
 	app->config = new;
 	app->relays = relays;
 	app->nrelays = new->nrelays;
-	apply_accounts(app);
+	apply_accounts(app, false);
 	resume_changed(app, old);
 	free_relays(old_relays, nold);
 	config_unref(old);
@@ -435,7 +436,7 @@ static int start(struct app *app, struct err *err)
 	if (make_relays(app, app->config, &app->relays, err))
 		return EX_CONFIG;
 	app->nrelays = app->config->nrelays;
-	apply_accounts(app);
+	apply_accounts(app, !app->options->once);
 	return 0;
 }
 

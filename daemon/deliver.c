@@ -123,20 +123,30 @@ static void count_outcome(struct transit *t, const struct delivery_rcpt *r)
 		transit_failed(t, &err);
 }
 
+/* "250 2.0.0 Ok", or our own words where no reply decided. */
+static void reply_text(const struct smtp_reply *reply, struct strbuf *out)
+{
+	if (reply->code)
+		strbuf_addf(out, "%d ", reply->code);
+	strbuf_adds(out, reply->text);
+}
+
 static void take_outcome(struct delivery_job *j, size_t i)
 {
 	struct transit *t = j->transit;
 	const struct smtp_rcpt *from = &j->job.mail.rcpts[i];
 	struct delivery_rcpt *r = &t->delivery.rcpts[j->indices[i]];
 	enum outcome outcome = translate(t, from->outcome);
+	AUTO(strbuf_free) struct strbuf reply = STRBUF_INIT;
 
-	delivery_result(&t->delivery, j->indices[i], outcome, from->reply.code, from->reply.text);
+	reply_text(&from->reply, &reply);
+	delivery_result(&t->delivery, j->indices[i], outcome, from->reply.code, strbuf_str(&reply));
 	if (outcome == OUTCOME_PENDING && j->dot_recorded)
 		(void)record(t, r, OUTCOME_LATER); /* the record must not say "in doubt" */
 	else if (outcome != OUTCOME_PENDING && outcome != OUTCOME_DOT)
 		(void)record(t, r, outcome); /* a failure has stopped the fetch */
 	if (outcome != OUTCOME_PENDING) {
-		log_outcome(t, r, from->reply.text);
+		log_outcome(t, r, strbuf_str(&reply));
 		count_outcome(t, r);
 	}
 }
@@ -232,6 +242,13 @@ static void pump(struct transit *t)
 		return;
 	switch (verdict) {
 	case DELIVERY_MORE:
+		if (!t->fetch->stopping && !relay_is_down(t->fetch->relay))
+			transit_note(t,
+				&(struct log_entry){ .event = EV_MESSAGE_DEFERRED,
+					.text = "connections to the relay broke in its "
+						"transaction: left for the next cycle" });
+		transit_leave(t, true);
+		break;
 	case DELIVERY_DEFER:
 		transit_leave(t, true);
 		break;
@@ -282,13 +299,66 @@ static int suppress(struct transit *t, struct err *err)
 	return 0;
 }
 
+/* Both on their way to one recipient at the same time, neither would see the other's note. */
+static bool overlaps(const struct transit *a, const struct transit *b)
+{
+	if (memcmp(a->content, b->content, sizeof a->content))
+		return false;
+	for (size_t i = 0; i < a->delivery.n; i++)
+		for (size_t k = 0; k < b->delivery.n; k++)
+			if (!ascii_strcasecmp(
+				    a->delivery.rcpts[i].address, b->delivery.rcpts[k].address))
+				return true;
+	return false;
+}
+
+static bool must_park(const struct transit *t)
+{
+	const struct transit *other;
+
+	if (!t->fetch->account->dedupe_ms)
+		return false;
+	TAILQ_FOREACH (other, &t->fetch->transits, entry)
+		if (other != t && other->state == TRANSIT_DELIVERING && overlaps(t, other))
+			return true;
+	return false;
+}
+
+void deliver_resume(struct transit *t)
+{
+	struct err err;
+
+	if (must_park(t)) {
+		t->state = TRANSIT_PARKED;
+		return;
+	}
+	t->state = TRANSIT_DELIVERING;
+	if (suppress(t, &err)) {
+		transit_failed(t, &err);
+		transit_settle(t, ITEM_LEFT);
+		return;
+	}
+	pump(t);
+}
+
+static void log_doubts(struct transit *t)
+{
+	for (size_t i = 0; i < t->delivery.n; i++)
+		if (t->delivery.rcpts[i].in_doubt)
+			transit_note(t,
+				&(struct log_entry){ .event = EV_MESSAGE_IN_DOUBT,
+					.recipient = t->delivery.rcpts[i].address,
+					.text = "the relay may have an earlier copy" });
+}
+
 void deliver_start(struct transit *t)
 {
 	const struct resolution *r = &t->resolution;
+	const struct conf_account *account = t->fetch->account;
 	struct err err = { 0 };
+	int rc = 0;
 
-	t->state = TRANSIT_DELIVERING;
-	delivery_init(&t->delivery, t->fetch->account);
+	delivery_init(&t->delivery, account);
 	if (r->action == ACTION_HOLD) {
 		transit_hold(t, r->unresolved);
 		return;
@@ -299,13 +369,16 @@ void deliver_start(struct transit *t)
 		for (size_t i = 0; i < r->nrecipients; i++)
 			delivery_add(
 				&t->delivery, r->recipients[i].address, r->recipients[i].unknown);
-	if (store_rcpts(t->fetch->env->store, t->row, on_recorded, &t->delivery, &err) ||
-		suppress(t, &err)) {
+	if (account->dedupe_ms)
+		rc = identity_content(
+			t->spool, &t->header, r->boundary, &account->rules, t->content, &err);
+	if (rc || store_rcpts(t->fetch->env->store, t->row, on_recorded, &t->delivery, &err)) {
 		transit_failed(t, &err);
 		transit_settle(t, ITEM_LEFT);
 		return;
 	}
-	pump(t);
+	log_doubts(t);
+	deliver_resume(t);
 }
 
 void deliver_cancel(struct transit *t)
@@ -313,6 +386,8 @@ void deliver_cancel(struct transit *t)
 	struct delivery_job *j, *next;
 
 	t->give_up = true;
+	if (t->state == TRANSIT_PARKED)
+		transit_leave(t, true);
 	if (t->state != TRANSIT_DELIVERING)
 		return;
 	for (j = TAILQ_FIRST(&t->in_flight); j; j = next) {

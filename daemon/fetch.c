@@ -238,6 +238,9 @@ void fetch_settled(struct fetch *f, struct transit *t, enum item_state as)
 		maildrop_left(&f->maildrop, t->number);
 	f->stats.held += as == ITEM_HELD;
 	transit_free(t);
+	TAILQ_FOREACH (t, &f->transits, entry)
+		if (t->state == TRANSIT_PARKED)
+			deliver_resume(t);
 	fetch_pump(f);
 }
 

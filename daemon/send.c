@@ -164,7 +164,8 @@ static void session_end(struct session *s, const struct err *err, const char *re
 		break;
 	case SESSION_BUSY:
 		smtp_pool_lost(&r->pool.busy);
-		note(r, EV_CONNECTION_CLOSED, reply, err, "connection lost in a transaction");
+		if (err) /* else it had been closed while idle, and nobody knew yet */
+			note(r, EV_RELAY_WARNING, reply, err, "connection lost in a transaction");
 		job->on_done(job);
 		break;
 	}
@@ -262,7 +263,7 @@ static void session_done(struct session *s)
 	smtp_pool_done(&r->pool);
 	if (smtp_pool_retire(&r->pool, s->messages) || r->stopping)
 		session_leave(s);
-	want_flush(s); /* the timer, and perhaps a RSET */
+	want_flush(s); /* the timer */
 	wake(r);
 	job->on_done(job);
 }
@@ -310,8 +311,6 @@ static bool session_event(struct session *s, struct smtp_event *ev)
 		session_end(s, &ev->err, ev->reply.text);
 		return false;
 	}
-	if (s->state == SESSION_IDLE)
-		wake(s->relay); /* perhaps its RSET has just been answered */
 	want_flush(s);
 	return true;
 }

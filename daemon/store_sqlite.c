@@ -115,6 +115,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *stmts[STATEMENT_COUNT];
 	bool open; /* a transaction is open */
+	char *path;
 	uint8_t key[KEY_OCTETS];
 	char boot[64];
 };
@@ -558,11 +559,12 @@ int store_open(const char *state_dir, struct clock *clock, struct rng *rng, stru
 	strbuf_addf(&path, "%s/" STORE_FILE, state_dir);
 	mode_t mask = umask(0077);
 	struct store *s = mem_zalloc(sizeof *s);
+	s->path = mem_strdup(path.ptr);
 	int rc = sqlite3_open_v2(strbuf_str(&path), &s->db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
 	if (rc != SQLITE_OK)
-		fail(s, err, strbuf_str(&path));
+		fail(s, err, "open");
 	else
 		rc = set_up(s, strbuf_str(&path), clock, rng, err);
 	umask(mask);
@@ -583,5 +585,6 @@ void store_close(struct store *s)
 		sqlite3_finalize(s->stmts[i]);
 	sqlite3_close(s->db);
 	mem_wipe(s->key, sizeof s->key);
+	free(s->path);
 	free(s);
 }

@@ -300,6 +300,8 @@ void transit_refused(struct transit *t, struct strview reply)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 
+	strbuf_addf(&text, "%s:%u: ", t->fetch->account->provider->host,
+		t->fetch->account->provider->port);
 	strbuf_addv(&text, reply);
 	t->fetch->stats.deferred++;
 	transit_note(t,

@@ -1,88 +1,19 @@
 /*
- * The POP3 client machine; see pop3.h.
+ * The POP3 session; see pop3.h.
  *
- * Owns the session's state, the output that waits to be sent, the line that is being read and the
- * queue of commands. Invariants: `state` is written by pop3_go() only; commands of the queue leave
- * in order and are answered in order, [head, next) are on the wire, [next, n) wait; whatever is
- * sent goes through say(); the credentials are said once the stream is secured or may stay clear,
- * and forgotten at READY.
+ * Owns the state, the output that waits to be sent, and the line that is being read. Invariants:
+ * `state` is written by pop3_go() only; whatever is sent goes through pop3_say(); the credentials
+ * are said once the stream is secured or may stay clear, and forgotten at READY.
  */
-#include "proto/pop3.h"
 #include "base/encode.h"
-#include "proto/framing.h"
+#include "proto/pop3_impl.h"
 #include "proto/sasl.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* RFC 2449 section 4: the longest command line, CRLF included. */
 #define COMMAND_MAX_OCTETS 255
-/* "TOP", two numbers of ten digits, spaces and CRLF, rounded up. */
-#define QUEUED_COMMAND_MAX_OCTETS 32
-
-enum state {
-	ST_GREETING,
-	ST_CAPA,
-	ST_STLS,
-	ST_HANDSHAKE,
-	ST_USER,
-	ST_PASS,
-	ST_AUTH,           /* AUTH PLAIN with its initial response */
-	ST_AUTH_CHALLENGE, /* AUTH PLAIN alone, the response follows "+" */
-	ST_AUTH_RESPONSE,
-	ST_CAPA_AGAIN, /* after the login */
-	ST_READY,      /* from here on the queue decides */
-	ST_CLOSED,     /* QUIT was answered */
-	ST_FAILED,
-	ST_COUNT
-};
-
-enum body { BODY_NONE, BODY_LINES, BODY_CONTENT };
-
-enum kind {
-	CMD_STAT,
-	CMD_UIDL,
-	CMD_LIST,
-	CMD_RETR,
-	CMD_TOP,
-	CMD_DELE,
-	CMD_NOOP,
-	CMD_QUIT,
-	CMD_COUNT
-};
-
-struct command {
-	uint32_t number, lines;
-	uint8_t kind;   /* enum kind */
-	uint8_t octets; /* on the wire */
-};
-
-struct pop3 {
-	struct pop3_params params;
-	enum state state;
-	enum body body; /* what of a multi-line reply is being read */
-	bool secured, stat_asked, quit_asked;
-	bool secret_out; /* the output has, or had, the password in it */
-	struct pop3_caps caps;
-	struct line_reader lines;
-	struct unstuff unstuff;
-	struct strbuf out;
-	struct err err;
-
-	msec_t deadline;
-	msec_t rate_until; /* by then the body has brought another POP3_RATE_OCTETS */
-	uint64_t rate_octets;
-
-	struct command *queue;
-	size_t cap, head, next, n;
-	size_t flight_octets; /* of [head, next) */
-
-	uint32_t count;  /* of STAT */
-	uint32_t items;  /* lines of the body so far */
-	uint8_t *seen;   /* a bit per message number of the listing */
-	uint64_t octets; /* of the message so far */
-};
 
 struct state_row {
 	const char *name;             /* log, status, error texts */
@@ -93,27 +24,9 @@ struct state_row {
 	enum pop3_event_type event; /* reported on entering */
 };
 
-struct command_row {
-	const char *verb;
-	uint8_t args; /* how many numbers */
-	enum body body;
-	/* start: +OK of a multi-line reply; end: its end, or the +OK of another; err: none = fatal
-	 */
-	enum pop3_event_type start, part, end, err;
-	int (*status)(struct pop3 *p, const struct pop3_reply *r, struct pop3_event *ev);
-	int (*item)(struct pop3 *p, struct strview line, struct pop3_event *ev);
-};
-
-/* The command that is being answered; NULL: none. */
-static const struct command *answering(const struct pop3 *p)
-{
-	return p->head < p->next ? &p->queue[p->head] : NULL;
-}
-
 /* ---- what goes wrong ---- */
 
-/* Fills p->err with what the server said, which may be our own password. */
-static int err_said(struct pop3 *p, enum err_class class, const char *what, struct strview said)
+int pop3_err_said(struct pop3 *p, enum err_class class, const char *what, struct strview said)
 {
 	struct strbuf masked AUTO(strbuf_wipe) = STRBUF_INIT;
 	struct strbuf text AUTO(strbuf_free) = STRBUF_INIT;
@@ -128,8 +41,7 @@ static int err_here(struct pop3 *p, enum err_class class, const char *what)
 	return err_set(&p->err, class, 0, "%s (%s)", what, pop3_state_name(p));
 }
 
-/* For the handlers of replies: the session ends here, for this reason. */
-static enum state refused(
+enum state pop3_refused(
 	struct pop3 *p, enum err_class class, const char *what, const struct pop3_reply *r)
 {
 	struct strbuf said AUTO(strbuf_wipe) = STRBUF_INIT;
@@ -137,17 +49,14 @@ static enum state refused(
 	if (r->code.len)
 		strbuf_addf(&said, "[%.*s] ", SV_FMT(r->code));
 	strbuf_addv(&said, r->text);
-	err_said(p, class, what, strbuf_view(&said));
+	pop3_err_said(p, class, what, strbuf_view(&said));
 	return ST_FAILED;
 }
 
 /* ---- what we say ---- */
 
-/*
- * The one writer of command lines. The room is made first: growing a buffer with a password in it
- * would leave a copy behind.
- */
-static int say(struct pop3 *p, const char *verb, struct strview arg)
+/* The room is made first: growing a buffer with a password in it would leave a copy behind. */
+int pop3_say(struct pop3 *p, const char *verb, struct strview arg)
 {
 	if (!command_safe(arg))
 		return err_here(p, ERR_CONFIG, "CR, LF or NUL in what the server must be told");
@@ -164,17 +73,17 @@ static int say_secret(struct pop3 *p, const char *verb, struct strview secret)
 {
 	ensure(p->secured || p->params.tls == POP3_TLS_NONE);
 	p->secret_out = true;
-	return say(p, verb, secret);
+	return pop3_say(p, verb, secret);
 }
 
 static int enter_capa(struct pop3 *p)
 {
-	return say(p, "CAPA", (struct strview){ 0 });
+	return pop3_say(p, "CAPA", (struct strview){ 0 });
 }
 
 static int enter_stls(struct pop3 *p)
 {
-	return say(p, "STLS", (struct strview){ 0 });
+	return pop3_say(p, "STLS", (struct strview){ 0 });
 }
 
 static int enter_user(struct pop3 *p)
@@ -205,7 +114,7 @@ static int enter_auth(struct pop3 *p)
 
 static int enter_challenge(struct pop3 *p)
 {
-	return say(p, "AUTH PLAIN", (struct strview){ 0 });
+	return pop3_say(p, "AUTH PLAIN", (struct strview){ 0 });
 }
 
 static int enter_response(struct pop3 *p)
@@ -253,7 +162,8 @@ static enum state after_capa(struct pop3 *p)
 
 static enum state on_greeting(struct pop3 *p, const struct pop3_reply *r)
 {
-	return r->ok ? ST_CAPA : refused(p, pop3_error_class(r), "the server refuses service", r);
+	return r->ok ? ST_CAPA
+		     : pop3_refused(p, pop3_error_class(r), "the server refuses service", r);
 }
 
 static enum state on_capa(struct pop3 *p, const struct pop3_reply *r)
@@ -267,25 +177,26 @@ static enum state on_capa(struct pop3 *p, const struct pop3_reply *r)
 
 static enum state on_stls(struct pop3 *p, const struct pop3_reply *r)
 {
-	return r->ok ? ST_HANDSHAKE : refused(p, ERR_TLS, "TLS is required and STLS refused", r);
+	return r->ok ? ST_HANDSHAKE
+		     : pop3_refused(p, ERR_TLS, "TLS is required and STLS refused", r);
 }
 
 static enum state on_user(struct pop3 *p, const struct pop3_reply *r)
 {
-	return r->ok ? ST_PASS : refused(p, pop3_login_class(r), "login refused", r);
+	return r->ok ? ST_PASS : pop3_refused(p, pop3_login_class(r), "login refused", r);
 }
 
 static enum state on_login(struct pop3 *p, const struct pop3_reply *r)
 {
 	if (!r->ok)
-		return refused(p, pop3_login_class(r), "login refused", r);
+		return pop3_refused(p, pop3_login_class(r), "login refused", r);
 	return p->caps.login_delay_user ? ST_CAPA_AGAIN : ST_READY;
 }
 
 static enum state on_challenge(struct pop3 *p, const struct pop3_reply *r)
 {
 	if (!r->ok)
-		return refused(p, pop3_login_class(r), "login refused", r);
+		return pop3_refused(p, pop3_login_class(r), "login refused", r);
 	err_here(p, ERR_PROTO, "+OK before the credentials were said");
 	return ST_FAILED;
 }
@@ -302,7 +213,8 @@ static const struct state_row states[] = {
 		.timed = true },
 	[ST_AUTH_RESPONSE] = { "AUTH PLAIN", enter_response, on_login, .timed = true },
 	[ST_CAPA_AGAIN] = { "CAPA after login", enter_capa, on_capa, .timed = true },
-	/* Not timed: with a command on the wire see await_answer(), without one the driver decides.
+	/* Not timed: with a command on the wire see pop3_await_answer(), without one the driver
+	 * decides.
 	 */
 	[ST_READY] = { "ready", enter_ready, .event = POP3_READY },
 	[ST_CLOSED] = { "closed" },
@@ -310,8 +222,7 @@ static const struct state_row states[] = {
 };
 static_assert(ARRAY_LEN(states) == ST_COUNT, "one row per state");
 
-/* The only writer of p->state. */
-static void pop3_go(struct pop3 *p, enum state next, msec_t now, struct pop3_event *ev)
+void pop3_go(struct pop3 *p, enum state next, msec_t now, struct pop3_event *ev)
 {
 	p->state = next;
 	p->body = BODY_NONE;
@@ -327,9 +238,9 @@ static void pop3_go(struct pop3 *p, enum state next, msec_t now, struct pop3_eve
 /* ---- deadlines ---- */
 
 /* One line is due, whatever trickles in: an absolute deadline. */
-static void await_answer(struct pop3 *p, msec_t now)
+void pop3_await_answer(struct pop3 *p, msec_t now)
 {
-	p->deadline = answering(p) ? now + p->params.timeout_ms : MSEC_NEVER;
+	p->deadline = pop3_answering(p) ? now + p->params.timeout_ms : MSEC_NEVER;
 }
 
 static void body_progress(struct pop3 *p, size_t octets, msec_t now)
@@ -351,184 +262,12 @@ static void body_timers(struct pop3 *p, msec_t now)
 	body_progress(p, 0, now);
 }
 
-static void body_begin(struct pop3 *p, enum body body, msec_t now)
+void pop3_body_begin(struct pop3 *p, enum body body, msec_t now)
 {
 	p->body = body;
 	p->items = 0;
 	p->octets = 0;
 	body_timers(p, now);
-}
-
-/* ---- what the answers to commands mean ---- */
-
-static int status_stat(struct pop3 *p, const struct pop3_reply *r, struct pop3_event *ev)
-{
-	if (pop3_stat_parse(r->text, &p->count, &ev->octets))
-		return err_said(p, ERR_PROTO, "bad answer to STAT", r->text);
-	if (p->count > POP3_LISTING_MAX)
-		return err_set(&p->err, ERR_LIMIT, 0,
-			"%u messages in the maildrop, the limit is %u", p->count, POP3_LISTING_MAX);
-	ev->number = p->count;
-	return 0;
-}
-
-static int status_listing(struct pop3 *p, const struct pop3_reply *r, struct pop3_event *ev)
-{
-	free(p->seen);
-	p->seen = mem_zalloc(p->count / 8 + 1);
-	return 0;
-}
-
-/* A number twice would make the count right and the listing wrong. */
-static int mark_listed(struct pop3 *p, uint32_t number)
-{
-	uint8_t bit = (uint8_t)(1 << number % 8);
-
-	if (p->seen[number / 8] & bit)
-		return err_set(&p->err, ERR_PROTO, 0, "%s: message %u is listed twice",
-			pop3_state_name(p), number);
-	p->seen[number / 8] |= bit;
-	return 0;
-}
-
-static int item_uidl(struct pop3 *p, struct strview line, struct pop3_event *ev)
-{
-	if (pop3_uidl_parse(line, p->count, &ev->number, &ev->uid) == 1)
-		return err_said(p, ERR_PROTO, "bad line in the answer to UIDL", line);
-	return mark_listed(p, ev->number);
-}
-
-static int item_list(struct pop3 *p, struct strview line, struct pop3_event *ev)
-{
-	if (pop3_list_parse(line, p->count, &ev->number, &ev->octets))
-		return err_said(p, ERR_PROTO, "bad line in the answer to LIST", line);
-	return mark_listed(p, ev->number);
-}
-
-static const struct command_row commands[] = {
-	[CMD_STAT] = { "STAT", .end = POP3_STAT, .status = status_stat },
-	[CMD_UIDL] = { "UIDL", 0, BODY_LINES, POP3_NONE, POP3_UIDL_ITEM, POP3_UIDL_END,
-		POP3_UIDL_ERR, status_listing, item_uidl },
-	[CMD_LIST] = { "LIST", 0, BODY_LINES, POP3_NONE, POP3_LIST_ITEM, POP3_LIST_END,
-		.status = status_listing, .item = item_list },
-	[CMD_RETR] = { "RETR", 1, BODY_CONTENT, POP3_RETR_START, POP3_RETR_DATA, POP3_RETR_END,
-		POP3_RETR_ERR },
-	[CMD_TOP] = { "TOP", 2, BODY_CONTENT, POP3_TOP_START, POP3_TOP_DATA, POP3_TOP_END,
-		POP3_TOP_ERR },
-	[CMD_DELE] = { "DELE", 1, .end = POP3_DELE_OK, .err = POP3_DELE_ERR },
-	[CMD_NOOP] = { "NOOP", .end = POP3_NOOP_OK },
-	[CMD_QUIT] = { "QUIT", .end = POP3_QUIT_OK, .err = POP3_QUIT_ERR },
-};
-static_assert(ARRAY_LEN(commands) == CMD_COUNT, "one row per command");
-
-/* ---- the queue ---- */
-
-static int say_command(struct pop3 *p, struct command *c)
-{
-	const struct command_row *row = &commands[c->kind];
-	char args[QUEUED_COMMAND_MAX_OCTETS];
-	size_t before = p->out.len;
-	int len = 0;
-
-	if (row->args == 1)
-		len = snprintf(args, sizeof args, "%u", c->number);
-	else if (row->args == 2)
-		len = snprintf(args, sizeof args, "%u %u", c->number, c->lines);
-	if (say(p, row->verb, sv(row->args ? args : NULL, (size_t)len)) < 0)
-		return -1;
-	c->octets = (uint8_t)(p->out.len - before);
-	p->flight_octets += c->octets;
-	return 0;
-}
-
-/* RFC 2449 section 6.6: the group must fit into the window, or both sides may wait for ever. */
-static bool window_open(const struct pop3 *p)
-{
-	size_t flight = p->next - p->head;
-
-	if (!p->caps.pipelining)
-		return !flight;
-	return flight < POP3_WINDOW_COMMANDS &&
-		p->flight_octets + QUEUED_COMMAND_MAX_OCTETS <= POP3_WINDOW_OCTETS;
-}
-
-static void pump(struct pop3 *p, msec_t now)
-{
-	bool was_idle = !answering(p);
-
-	while (p->next < p->n && window_open(p))
-		ensure(say_command(p, &p->queue[p->next++]) == 0);
-	if (was_idle)
-		await_answer(p, now);
-}
-
-static void enqueue(struct pop3 *p, struct command c, msec_t now)
-{
-	ensure(p->state == ST_READY && !p->quit_asked);
-	if (p->n == p->cap && p->head > p->cap / 2) { /* rather move than grow */
-		memmove(p->queue, p->queue + p->head, (p->n - p->head) * sizeof *p->queue);
-		p->next -= p->head;
-		p->n -= p->head;
-		p->head = 0;
-	}
-	mem_grow(&p->queue, &p->cap, p->n + 1, sizeof *p->queue);
-	p->queue[p->n++] = c;
-	pump(p, now);
-}
-
-static void command_done(struct pop3 *p, msec_t now)
-{
-	const struct command *c = answering(p);
-
-	p->body = BODY_NONE;
-	p->flight_octets -= c->octets;
-	p->head++;
-	if (p->head == p->n)
-		p->head = p->next = p->n = 0;
-	if (c->kind == CMD_QUIT) {
-		pop3_go(p, ST_CLOSED, now, NULL);
-		return;
-	}
-	await_answer(p, now);
-	pump(p, now);
-}
-
-/* ---- answers in the order of the commands ---- */
-
-/* Nobody asked: the server says goodbye (autologout), or we are out of step. */
-static enum state unasked(struct pop3 *p, const struct pop3_reply *r)
-{
-	if (r->ok)
-		return refused(p, ERR_PROTO, "an answer that no command asked for", r);
-	return refused(p, pop3_error_class(r), "the server ends the session", r);
-}
-
-static void on_answer(struct pop3 *p, struct strview line, const struct pop3_reply *r, msec_t now,
-	struct pop3_event *ev)
-{
-	const struct command *c = answering(p);
-
-	if (!c) {
-		pop3_go(p, unasked(p, r), now, ev);
-		return;
-	}
-	const struct command_row *row = &commands[c->kind];
-	if (!r->ok && !row->err) {
-		pop3_go(p, refused(p, pop3_error_class(r), row->verb, r), now, ev);
-		return;
-	}
-	ev->number = c->number;
-	ev->reply = line;
-	if (r->ok && row->status && row->status(p, r, ev) < 0) {
-		pop3_go(p, ST_FAILED, now, ev);
-	} else if (r->ok && row->body) {
-		ev->type = row->start;
-		body_begin(p, row->body, now);
-		unstuff_init(&p->unstuff, p->params.lf_lines);
-	} else {
-		ev->type = r->ok ? row->end : row->err;
-		command_done(p, now);
-	}
 }
 
 /* ---- lines and content ---- */
@@ -541,16 +280,16 @@ static void on_status(struct pop3 *p, struct strview line, msec_t now, struct po
 	if (row->challenge && (sv_eq(line, SV("+")) || sv_starts(line, SV("+ ")))) {
 		pop3_go(p, row->challenge, now, ev);
 	} else if (pop3_reply_parse(line, &r)) {
-		err_said(p, ERR_PROTO, "neither +OK nor -ERR", line);
+		pop3_err_said(p, ERR_PROTO, "neither +OK nor -ERR", line);
 		pop3_go(p, ST_FAILED, now, ev);
 	} else if (p->state == ST_READY) {
-		on_answer(p, line, &r, now, ev);
+		pop3_answer(p, line, &r, now, ev);
 	} else {
 		enum state next = row->reply(p, &r);
 		if (next != p->state)
 			pop3_go(p, next, now, ev);
 		else
-			body_begin(p, p->body, now);
+			pop3_body_begin(p, p->body, now);
 	}
 }
 
@@ -581,8 +320,8 @@ static int body_line(struct pop3 *p, struct strview line, struct pop3_event *ev)
 		line = sv_skip(line, 1);
 	if (p->state != ST_READY)
 		return capability(p, line);
-	ev->type = commands[answering(p)->kind].part;
-	return commands[answering(p)->kind].item(p, line, ev);
+	ev->type = pop3_answering_row(p)->part;
+	return pop3_answering_row(p)->item(p, line, ev);
 }
 
 static void on_body_line(struct pop3 *p, struct strview line, msec_t now, struct pop3_event *ev)
@@ -595,8 +334,8 @@ static void on_body_line(struct pop3 *p, struct strview line, msec_t now, struct
 	} else if (listing_end(p) < 0) {
 		pop3_go(p, ST_FAILED, now, ev);
 	} else {
-		ev->type = commands[answering(p)->kind].end;
-		command_done(p, now);
+		ev->type = pop3_answering_row(p)->end;
+		pop3_answered(p, now);
 	}
 }
 
@@ -633,15 +372,15 @@ static size_t feed_line(
 static size_t feed_content(
 	struct pop3 *p, const char *buf, size_t len, msec_t now, struct pop3_event *ev)
 {
-	const struct command *c = answering(p);
+	const struct command_row *row = pop3_answering_row(p);
 	size_t used;
 	enum unstuff_result result = unstuff_feed(&p->unstuff, buf, len, &used, &ev->data);
 
-	ev->number = c->number;
+	ev->number = pop3_answering(p)->number;
 	switch (result) {
 	case UNSTUFF_DATA:
 		p->octets += ev->data.len;
-		ev->type = commands[c->kind].part;
+		ev->type = row->part;
 		body_progress(p, used, now);
 		break;
 	case UNSTUFF_MORE:
@@ -649,8 +388,8 @@ static size_t feed_content(
 		break;
 	case UNSTUFF_END:
 		ev->octets = p->octets;
-		ev->type = commands[c->kind].end;
-		command_done(p, now);
+		ev->type = row->end;
+		pop3_answered(p, now);
 		break;
 	}
 	return used;
@@ -753,63 +492,14 @@ void pop3_sent(struct pop3 *p, size_t len)
 	p->secret_out = false;
 }
 
-void pop3_stat(struct pop3 *p, msec_t now)
-{
-	p->stat_asked = true;
-	enqueue(p, (struct command){ .kind = CMD_STAT }, now);
-}
-
-void pop3_uidl(struct pop3 *p, msec_t now)
-{
-	ensure(p->stat_asked);
-	enqueue(p, (struct command){ .kind = CMD_UIDL }, now);
-}
-
-void pop3_list(struct pop3 *p, msec_t now)
-{
-	ensure(p->stat_asked);
-	enqueue(p, (struct command){ .kind = CMD_LIST }, now);
-}
-
-void pop3_retr(struct pop3 *p, uint32_t number, msec_t now)
-{
-	enqueue(p, (struct command){ .kind = CMD_RETR, .number = number }, now);
-}
-
-void pop3_top(struct pop3 *p, uint32_t number, uint32_t lines, msec_t now)
-{
-	enqueue(p, (struct command){ .kind = CMD_TOP, .number = number, .lines = lines }, now);
-}
-
-void pop3_dele(struct pop3 *p, uint32_t number, msec_t now)
-{
-	enqueue(p, (struct command){ .kind = CMD_DELE, .number = number }, now);
-}
-
-void pop3_noop(struct pop3 *p, msec_t now)
-{
-	enqueue(p, (struct command){ .kind = CMD_NOOP }, now);
-}
-
-void pop3_quit(struct pop3 *p, msec_t now)
-{
-	enqueue(p, (struct command){ .kind = CMD_QUIT }, now);
-	p->quit_asked = true;
-}
-
 const char *pop3_state_name(const struct pop3 *p)
 {
-	const struct command *c = p->state == ST_READY ? answering(p) : NULL;
+	bool command = p->state == ST_READY && pop3_answering(p);
 
-	return c ? commands[c->kind].verb : states[p->state].name;
+	return command ? pop3_answering_row(p)->verb : states[p->state].name;
 }
 
 const struct pop3_caps *pop3_caps(const struct pop3 *p)
 {
 	return &p->caps;
-}
-
-size_t pop3_pending(const struct pop3 *p)
-{
-	return p->n - p->head;
 }

@@ -18,9 +18,15 @@ def plain(config):
         assert server.connections == 0, "the network was touched"
 
 
-def line_of(config, text):
+def line_of(config, section, key):
+    """The line of a key within its section."""
+    inside = False
     with open(config.path) as f:
-        return next(n for n, line in enumerate(f, 1) if text in line)
+        for n, line in enumerate(f, 1):
+            inside = line.startswith(section + " ") or (inside and not line.startswith("}"))
+            if inside and line.strip().startswith(key + " ="):
+                return n
+    raise KeyError(key)
 
 
 FAULTS = {
@@ -49,7 +55,7 @@ def test_configuration_fault_is_named_with_its_line(plain, name):
     faults = [x for x in run.stderr.splitlines() if x.startswith(plain.path + ":")]
     assert faults and all(x.split(":")[1].isdigit() for x in faults), repr(run)
     if name not in ("no domain", "LMTP on port 25"):
-        assert any(x.startswith(f"{plain.path}:{line_of(plain, key + ' =')}: ") for x in faults), \
+        assert any(x.startswith(f"{plain.path}:{line_of(plain, section, key)}: ") for x in faults), \
             repr(run)
     expect(daemon.once(plain), 78)
 
@@ -95,7 +101,8 @@ def test_state_directory_is_a_file(plain):
     assert plain.state in run.stderr
 
 
-@pytest.mark.parametrize("garbage", [b"this is no database" * 500, b"\0" * 8192])
+@pytest.mark.parametrize("garbage", [b"this is no database" * 500, b"\0" * 8192],
+                         ids=["text", "zeros"])
 def test_corrupt_state_is_refused_and_not_made_anew(config, garbage):
     with Pop3Fake() as server:
         config.provider("hoster", port=server.port)
