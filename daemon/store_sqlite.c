@@ -122,8 +122,8 @@ struct store {
 
 static int fail(struct store *s, struct err *err, const char *what)
 {
-	return err_set(err, ERR_LOCAL, sqlite3_extended_errcode(s->db), "state database: %s: %s",
-		what, sqlite3_errmsg(s->db));
+	return err_set(err, ERR_LOCAL, sqlite3_extended_errcode(s->db), "%s: %s (in %.40s)",
+		s->path, sqlite3_errmsg(s->db), what);
 }
 
 /* ---- binding by format: i int64, s string (NULL stays NULL), d digest ---- */

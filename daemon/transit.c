@@ -306,6 +306,7 @@ void transit_refused(struct transit *t, struct strview reply)
 	t->fetch->stats.deferred++;
 	transit_note(t,
 		&(struct log_entry){ .event = EV_MESSAGE_DEFERRED,
+			.level = LVL_WARNING,
 			.reply = strbuf_str(&text),
 			.text = "the provider does not hand the message out" });
 	transit_leave(t, false);

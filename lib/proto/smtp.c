@@ -307,7 +307,7 @@ static enum smtp_state on_dot(struct smtp *s, const struct smtp_reply *r)
 {
 	if (s->out.len) /* our dot has not even left */
 		return refused(r) ? on_body(s, r) : fail(s, ERR_PROTO, TOO_EARLY, r);
-	settle_dot(s, refused(r) ? smtp_refusal(r->code) : SMTP_ACCEPTED, r);
+	settle_dot(s, smtp_dot_outcome(r, s->params.lmtp), r);
 	s->dirty = refused(r);
 	return s->left ? STATE_DOT : STATE_IDLE;
 }

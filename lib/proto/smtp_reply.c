@@ -164,3 +164,13 @@ enum smtp_outcome smtp_rcpt_refusal(int code, size_t taken)
 		return taken ? SMTP_TOO_MANY : SMTP_LATER;
 	return code < 500 ? SMTP_LATER : SMTP_UNKNOWN;
 }
+
+enum smtp_outcome smtp_dot_outcome(const struct smtp_reply *reply, bool lmtp)
+{
+	struct strview text = sv_str(reply->text);
+	bool mailbox = sv_starts(text, SV("5.1.")) || sv_starts(text, SV("5.2."));
+
+	if (reply->code < 400)
+		return SMTP_ACCEPTED;
+	return lmtp && mailbox ? SMTP_UNKNOWN : smtp_refusal(reply->code);
+}
