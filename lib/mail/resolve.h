@@ -76,8 +76,8 @@ const char *verdict_name(enum verdict v); /* "untrusted-position", ... */
 struct candidate {
 	char *header;
 	uint32_t line;
-	char *value; /* unfolded; one candidate per address, or the whole value when it holds none
-		      */
+	char *value; /* one candidate per address, or the whole value, fit for a log, where none was
+			read: malformed, or not in its place and so not looked into */
 	enum verdict verdict;
 	char *detail; /* why, for people; may be NULL */
 };
@@ -99,11 +99,13 @@ struct resolution {
 	char *sender;                          /* envelope sender; "" is null */
 	struct resolved_recipient *recipients; /* ACTION_POSTMASTER: the postmaster */
 	size_t nrecipients, cap_recipients;
-	struct candidate *candidates; /* in the order of the message */
+	struct candidate *candidates; /* in the order of the message; behind them those of the
+					 policies received-for and to-cc */
 	size_t ncandidates, cap_candidates;
 	char *unresolved;      /* NULL: resolved; else the reason in a few words */
 	bool envelope_missing; /* no rule's header stood where it was expected */
-	size_t boundary;       /* index of the field that is the trust boundary; header.n: none */
+	size_t boundary; /* index of the field that is the trust boundary; header.n: none, then with
+			    trusted_by set nothing is the provider's */
 	char *boundary_reason; /* "first Received line", "client mail.example is not in trusted_by",
 				  ... */
 };
