@@ -383,10 +383,12 @@ static void on_closed(void *ctx, const struct err *err)
 
 	if (s->smtp)
 		smtp_eof(s->smtp, env_now(s->relay->env), &ev);
-	if (err)
-		ev.err = *err; /* the transport knows more than "end of stream" */
-	else if (!s->smtp)
+	if (err) { /* the transport knows more than "end of stream" */
+		ev.err = *err;
+		ev.reply.text[0] = '\0';
+	} else if (!s->smtp) {
 		err_set(&ev.err, ERR_NET, 0, "connection closed by the peer");
+	}
 	(void)session_event(s, &ev);
 }
 
@@ -594,10 +596,4 @@ void relay_stop(struct relay *r)
 	TAILQ_FOREACH (s, &r->sessions, entry)
 		if (s->state == SESSION_IDLE && smtp_idle(s->smtp))
 			session_leave(s);
-}
-
-void relay_counts(const struct relay *r, uint32_t *idle, uint32_t *busy)
-{
-	*idle = r->pool.idle;
-	*busy = r->pool.busy;
 }

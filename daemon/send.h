@@ -58,4 +58,3 @@ bool relay_is_down(const struct relay *r);
 void relay_probe(
 	struct relay *r); /* while down: connect when the pause is over, even without a job */
 void relay_stop(struct relay *r); /* closes idle sessions; no new ones */
-void relay_counts(const struct relay *r, uint32_t *idle, uint32_t *busy);

@@ -172,7 +172,7 @@ static void start_tls(struct transport *t)
 	t->ssl = tls_session(t->tls);
 	ensure(SSL_set_fd(t->ssl, t->fd) == 1);
 	arm_timer(t, t->handshake_ms);
-	handshake(t);
+	event_add(t->writable, NULL); /* from the loop: no callback comes out of transport_starttls() */
 }
 
 void transport_starttls(struct transport *t)
