@@ -24,7 +24,7 @@ struct smtp_pool {
 };
 
 enum pool_step {
-	POOL_WAIT,     /* nothing to do until something changes (see smtp_pool_deadline) */
+	POOL_WAIT,     /* nothing to do until something changes, or until retry_at */
 	POOL_USE_IDLE, /* give the next job to an idle session */
 	POOL_OPEN      /* open one more connection */
 };
