@@ -159,8 +159,8 @@ static bool apply_policy(struct delivery *d, size_t index)
 			add(d, d->account->postmaster, true);
 		return false;
 	case FAILED_DISCARD:
-		set(&d->rcpts[index], OUTCOME_DISCARDED, d->rcpts[index].code,
-			d->rcpts[index].reply);
+		d->rcpts[index].outcome = OUTCOME_DISCARDED; /* code and reply say why */
+		d->rcpts[index].changed = true;
 		return false;
 	case FAILED_HOLD:
 		break;
