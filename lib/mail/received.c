@@ -129,7 +129,8 @@ static bool ip_bytes(struct strview ip, unsigned char out[16])
 	char text[INET6_ADDRSTRLEN];
 	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
 
-	ip = sv_token(&ip, '%'); /* a zone says which link, not which address */
+	if (ip.len)
+		ip = sv_token(&ip, '%'); /* a zone says which link, not which address */
 	if (!ip.len || ip.len >= sizeof text || memchr(ip.ptr, 0, ip.len))
 		return false;
 	memcpy(text, ip.ptr, ip.len);
@@ -295,7 +296,7 @@ static bool take(struct parser *p, const struct token *t)
 
 void received_parse(struct strview value, struct received *out)
 {
-	struct parser p = { .out = out };
+	struct parser p = { .out = out, .from = SV("") };
 	struct token t;
 
 	*out = (struct received){ 0 };

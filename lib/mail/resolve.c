@@ -223,7 +223,7 @@ static void weigh(struct run *r, size_t rule, const char *header, uint32_t line,
 	const struct resolve_rules *rules = r->rules;
 	enum verdict verdict = VERDICT_SUPERSEDED; /* until it is chosen */
 	char *value = mem_strdup(a->text);
-	const char *detail = NULL;
+	const char *detail = "a usable address in its place";
 
 	if (is_own(rules, a)) {
 		verdict = VERDICT_OWN_MAILBOX;

@@ -79,7 +79,7 @@ struct candidate {
 	char *value; /* one candidate per address, or the whole value, fit for a log, where none was
 			read: malformed, or not in its place and so not looked into */
 	enum verdict verdict;
-	char *detail; /* why, for people; may be NULL */
+	char *detail; /* why, for people */
 };
 
 struct resolved_recipient {

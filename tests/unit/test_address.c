@@ -245,12 +245,11 @@ static void test_same(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
-		AUTO(address_free) struct address a, b;
+		AUTO(address_free) struct address a = { 0 }, b = { 0 };
 		assert_int_equal(address_parse(sv_str(pairs[i].a), &a, NULL), 0);
 		assert_int_equal(address_parse(sv_str(pairs[i].b), &b, NULL), 0);
 		if (address_same(&a, &b) != pairs[i].same)
 			fail_msg("%s %s", pairs[i].a, pairs[i].b);
-		address_free(&b);
 	}
 }
 
