@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#define ROWS_MANY 2 /* of one UID: which is whose, only the content can tell */
+
 void maildrop_init(struct maildrop *m, const struct conf_account *account, bool retr_deletes)
 {
 	*m = (struct maildrop){ .account = account, .retr_deletes = retr_deletes };
@@ -103,8 +105,9 @@ void maildrop_row(struct maildrop *m, const struct stored_message *row)
 	}
 	for (; at < m->n && !strcmp(uid_of(m, m->order[at]), row->uid); at++) {
 		struct item *it = &m->items[m->order[at]];
-		if (it->nrows < UINT8_MAX)
-			it->nrows++;
+		if (it->nrows == ROWS_MANY)
+			return; /* and its copies as well: n copies x n rows would hurt */
+		it->nrows++;
 		it->row = row->id;
 		it->attempts = row->attempts;
 		it->recorded = (uint8_t)row->state;
@@ -136,7 +139,9 @@ static bool listed_once(const struct maildrop *m, uint32_t at)
 static enum item_state known(const struct item *it)
 {
 	switch ((enum message_state)it->recorded) {
-	case MESSAGE_NEW:
+	case MESSAGE_NEW: /* another message must not inherit who has got this one */
+		if (it->size_differs)
+			return ITEM_VERIFY;
 		return it->attempts >= MAILDROP_ATTEMPTS_MAX ? ITEM_HELD : ITEM_WANTED;
 	case MESSAGE_DONE:
 		return it->size_differs ? ITEM_VERIFY : ITEM_DONE;

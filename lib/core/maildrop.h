@@ -45,7 +45,7 @@ struct item {
 	uint32_t uid; /* offset into maildrop.uids */
 	uint32_t attempts;
 	uint8_t state;    /* enum item_state */
-	uint8_t nrows;    /* recorded rows of this UID, saturating */
+	uint8_t nrows;    /* recorded rows of this UID; 2: two or more */
 	uint8_t recorded; /* enum message_state of the row */
 	bool verify;      /* compare the content before it is delivered */
 	bool size_differs;
