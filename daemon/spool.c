@@ -90,19 +90,12 @@ static void digest_body(struct spool *s, struct strview data)
 
 static void look_for_crlf(struct spool *s, struct strview data)
 {
-	if (s->crlf_inside)
-		return;
-	if (s->crlf_last) {
-		s->crlf_inside = true;
-		return;
-	}
-	if (s->last == '\r' && data.ptr[0] == '\n')
-		s->crlf_last = true;
-	const char *lf = memmem(data.ptr, data.len, "\r\n", 2);
-	if (lf)
-		s->crlf_last = true;
-	s->crlf_inside =
-		(lf && lf + 2 < data.ptr + data.len) || (s->crlf_last && !lf && data.len > 1);
+	bool seam = s->last == '\r' && data.ptr[0] == '\n';
+	const char *at = memmem(data.ptr, data.len, "\r\n", 2);
+	size_t end = seam ? 1 : at ? (size_t)(at - data.ptr) + 2 : 0; /* of the first; 0: none */
+
+	s->crlf_inside = s->crlf_inside || s->crlf_last || (end && end < data.len);
+	s->crlf_last = end == data.len;
 }
 
 static bool has_eightbit(struct strview data)
