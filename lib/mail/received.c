@@ -4,8 +4,9 @@
  *
  * The line mixes the server's words with the client's: an EHLO name may hold spaces, parentheses
  * and whole clauses, and the first line of the message may be folded into the last of the trace.
- * So a clause counts once: a second `by`, `for` or `;`, an unclosed comment or quote, or an
- * unexpected <> make the whole line malformed, and a malformed line says nothing at all.
+ * So a clause counts once: a second `by`, `for` or `;`, an unclosed comment or quote, an
+ * unexpected <> or what may hide the client make the whole line malformed, and a malformed line
+ * says nothing at all.
  */
 #include "mail/received.h"
 #include "base/encode.h"
@@ -205,15 +206,35 @@ static bool is_invoked(struct strview comment)
 	return sv_starts(comment, SV("qmail ")) && sv_icontains(comment, SV(" invoked "));
 }
 
-static void take_comment(struct parser *p, struct strview comment)
+/* An EHLO name that opens a comment, closed by a word of the client's certificate, would hide what
+ * the server found out about its client one level down. */
+static bool hides_client(struct strview comment)
+{
+	int depth = 0;
+
+	for (size_t i = 0; i < comment.len; i++) {
+		if (comment.ptr[i] == '[' && depth > 0)
+			return true;
+		if (comment.ptr[i] == '\\')
+			i++;
+		else
+			depth += (comment.ptr[i] == '(') - (comment.ptr[i] == ')');
+	}
+	return false;
+}
+
+static bool take_comment(struct parser *p, struct strview comment)
 {
 	struct received *r = p->out;
 
 	p->expect = CLAUSE_NONE;
+	if (hides_client(comment))
+		return false;
 	if (r->has_from && !p->by_seen)
 		read_client(p, comment);
 	else if (!r->has_from && !p->by_seen && !p->date)
 		r->invoked |= is_invoked(comment);
+	return true;
 }
 
 /* False: a clause for the second time, or without its word. */
@@ -246,6 +267,9 @@ static bool take_word(struct parser *p, const struct token *t)
 	enum clause clause = p->expect;
 
 	p->expect = CLAUSE_NONE;
+	bool quote = t->kind == TOK_QUOTED || memchr(t->text.ptr, '"', t->text.len);
+	if (quote && !p->by_seen)
+		return false; /* it may hide the client as well */
 	if (clause != CLAUSE_NONE)
 		return take_value(p, clause, t);
 	if (t->kind != TOK_WORD)
@@ -277,8 +301,7 @@ static bool take(struct parser *p, const struct token *t)
 	case TOK_BROKEN:
 		return false;
 	case TOK_COMMENT:
-		take_comment(p, t->text);
-		return true;
+		return take_comment(p, t->text);
 	case TOK_SEMICOLON:
 		if (p->date)
 			return false;

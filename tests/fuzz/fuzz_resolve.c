@@ -2,8 +2,9 @@
  * Header and resolver: whatever a sender sends, he does not choose the recipient.
  *
  * The first octet chooses the scene, the rest is the sender's: a whole message, what stands below
- * the provider's lines, or an EHLO name inside the provider's line. What the provider wrote names
- * sales@firma.example; the sender may make the message unresolved, but may not send it elsewhere.
+ * the provider's lines, or an EHLO name and a certificate's name inside the provider's line. What
+ * the provider wrote names sales@firma.example; the sender may make the message unresolved, but may
+ * not send it elsewhere.
  */
 #include "mail/resolve.h"
 
@@ -24,6 +25,8 @@ enum scene { SCENE_MESSAGE, SCENE_BELOW, SCENE_EHLO, SCENE_COUNT };
 
 static void build(enum scene scene, struct strview input, struct strbuf *msg)
 {
+	struct strview cn;
+
 	switch (scene) {
 	case SCENE_MESSAGE:
 		strbuf_addv(msg, input);
@@ -36,11 +39,18 @@ static void build(enum scene scene, struct strview input, struct strbuf *msg)
 		break;
 	case SCENE_EHLO:
 		strbuf_adds(msg, "Received: from ");
-		strbuf_addv(msg, input);
+		strbuf_addv(msg, sv_token(&input, '\n'));
+		strbuf_adds(msg, " (e.example [192.0.2.66])");
+		cn = sv_token(&input, '\n'); /* what the client's certificate says */
+		if (cn.len) {
+			strbuf_adds(msg, " (Client CN \"");
+			strbuf_addv(msg, cn);
+			strbuf_adds(msg, "\", Issuer \"x\" (not verified))");
+		}
 		strbuf_adds(msg,
-			" (e.example [192.0.2.66])" LAST "X-Envelope-To: <ceo@firma.example>\r\n"
-			"Received: from x (x [192.0.2.66]) by mx.p.example"
-			" for <ceo@firma.example>; Mon\r\n\r\n");
+			LAST "X-Envelope-To: <ceo@firma.example>\r\n"
+			     "Received: from x (x [192.0.2.66]) by mx.p.example"
+			     " for <ceo@firma.example>; Mon\r\n\r\n");
 		break;
 	case SCENE_COUNT:
 		break;
@@ -100,8 +110,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (honest && rules.unresolved == UNRESOLVED_TO_CC)
 		rules.unresolved = UNRESOLVED_RECEIVED_FOR; /* To is the sender's to write */
 	struct strview input = sv((const char *)data + 1, size - 1);
-	if (scene == SCENE_EHLO && memchr(input.ptr, '\n', input.len))
-		return 0; /* a command is one line */
 	build(scene, input, &msg);
 	header_init(&h, data[0] & 128);
 	for (size_t at = 0; at < msg.len && h.state == HEADER_MORE;)

@@ -120,6 +120,23 @@ static const struct line {
 		"- - - - bad" },
 	{ "EHLO with by and an end",
 		"from x (mx [10.0.0.1]) by mx.p.example; (e [192.0.2.66])" POSTFIX, "- - - - bad" },
+	{ "EHLO with a client and an open comment that a certificate closes",
+		"from x (mx [10.0.0.1]) ( (evil [192.0.2.66]) (Client CN \")\", Issuer \"b\" (not "
+		"verified))" POSTFIX,
+		"- - - - bad" },
+	{ "the same with an escape",
+		"from x (mx [10.0.0.1]) (\\) (evil [192.0.2.66]) (Client CN \")\", Issuer \"b\" "
+		"(x))" POSTFIX,
+		"- - - - bad" },
+	{ "EHLO with a client and an open quote that a certificate closes",
+		"from x (mx [10.0.0.1]) \" (evil [192.0.2.66]) (Client CN \"x (\", Issuer \"b\" "
+		"(not "
+		"verified))" POSTFIX,
+		"- - - - bad" },
+	{ "the same in brackets",
+		"from x (mx [10.0.0.1]) <\" (evil [192.0.2.66]) (Client CN \"x> (\", Issuer \"b\" "
+		"(x))" POSTFIX,
+		"- - - - bad" },
 	{ "EHLO name `by`", "from by (evil.example [192.0.2.66])" POSTFIX,
 		"mx.p.example evil.example 192.0.2.66 sales@firma.example from" },
 	{ "EHLO name like qmail's", "from (qmail 1 invoked by uid 0) (evil [192.0.2.66])" POSTFIX,
