@@ -531,14 +531,14 @@ static int set_up(
 	struct store *s, const char *path, struct clock *clock, struct rng *rng, struct err *err)
 {
 	if (exec(s,
-		    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = "
-		    "OFF;"
+		    "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;"
 		    "PRAGMA cache_size = -2048; PRAGMA trusted_schema = OFF;",
 		    err) ||
 		exec(s, "BEGIN IMMEDIATE", err))
 		return -1;
 	if (check_schema(s, path, rng, err) || load_key(s, err) ||
-		translate_logins(s, clock, err) || exec(s, "COMMIT", err))
+		translate_logins(s, clock, err) || exec(s, "COMMIT", err) ||
+		exec(s, "PRAGMA journal_mode = WAL", err)) /* it stays in the file: only in ours */
 		return -1;
 	for (int i = 0; i < STATEMENT_COUNT; i++)
 		if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmts[i],
