@@ -25,6 +25,9 @@
 /* Longest wait for replies to final dots after SIGTERM; the unit's stop timeout is longer. */
 #define STOP_MSEC 20000
 
+/* How long at most a commit waits for the dots of others. */
+#define GATHER_USEC 1000
+
 struct app {
 	struct env env;
 	const struct app_options *options;
@@ -32,9 +35,9 @@ struct app {
 	struct relay **relays; /* as config->relays */
 	size_t nrelays;
 	TAILQ_HEAD(, account) accounts;
-	struct event *signals[4], *timer, *watchdog;
+	struct event *signals[4], *timer, *watchdog, *gather;
 	struct step schedule;
-	bool stopping, stop_now;
+	bool stopping, stop_now, gathered;
 	msec_t stop_deadline;
 	int status;
 };
@@ -396,6 +399,13 @@ static void watch_signals(struct app *app)
 
 /* ---- life ---- */
 
+static void on_gathered(evutil_socket_t fd, short what, void *ctx)
+{
+	struct app *app = ctx;
+
+	app->gathered = true;
+}
+
 static bool finished(const struct app *app)
 {
 	const struct account *a;
@@ -423,9 +433,11 @@ static int start(struct app *app, struct err *err)
 	if (loop_init(&env->loop, env->clock, err))
 		return EX_SOFTWARE;
 	turn_init(&env->turn, env->store);
+	TAILQ_INIT(&env->gate);
 	env->turn.on_failure = on_commit_failed;
 	step_init(&app->schedule, on_schedule, app);
 	app->timer = event_new(env->loop.base, -1, 0, on_timer, app);
+	app->gather = event_new(env->loop.base, -1, 0, on_gathered, app);
 	watch_signals(app);
 	if (watchdog) {
 		app->watchdog = event_new(env->loop.base, -1, EV_PERSIST, on_watchdog, app);
@@ -440,15 +452,50 @@ static int start(struct app *app, struct err *err)
 	return 0;
 }
 
+/*
+ * Lets others catch up whose transaction is about to send its content: their dots share the commit.
+ * What is answered meanwhile is written at once.
+ */
+static void gather(struct app *app)
+{
+	struct env *env = &app->env;
+
+	app->gathered = !env->approaching;
+	event_add(app->gather, &(struct timeval){ .tv_usec = GATHER_USEC });
+	while (env->approaching && !app->gathered) {
+		(void)event_base_loop(env->loop.base, EVLOOP_ONCE);
+		turn_write(&env->turn);
+		turn_output(&env->turn);
+	}
+	event_del(app->gather);
+}
+
+/*
+ * What a relay has accepted is written before anything else: from here on kill -9 sends nothing
+ * twice. The disk is waited for only when somebody needs it, and for as many at once as possible.
+ */
+static void end_turn(struct app *app)
+{
+	struct env *env = &app->env;
+
+	turn_write(&env->turn);
+	turn_output(&env->turn);
+	if (!TAILQ_EMPTY(&env->turn.after_commit) || !TAILQ_EMPTY(&env->gate)) {
+		gather(app);
+		step_run(&env->gate, true);
+		turn_commit(&env->turn);
+	}
+	loop_reap(&env->loop);
+}
+
 static void run(struct app *app)
 {
 	wake(app);
-	turn_end(&app->env.turn);
+	end_turn(app);
 	while (!finished(app)) {
 		if (event_base_loop(app->env.loop.base, EVLOOP_ONCE) < 0)
 			break;
-		turn_end(&app->env.turn);
-		loop_reap(&app->env.loop);
+		end_turn(app);
 	}
 }
 
@@ -473,6 +520,8 @@ static void tear_down(struct app *app)
 		event_free(app->watchdog);
 	if (app->timer)
 		event_free(app->timer);
+	if (app->gather)
+		event_free(app->gather);
 	while (!app->stop_now && !TAILQ_EMPTY(&app->accounts))
 		account_free(app, TAILQ_FIRST(&app->accounts));
 	if (!app->stop_now)

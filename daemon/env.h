@@ -14,6 +14,9 @@ struct env {
 	struct turn turn;
 	struct store *store;
 	struct spool_area spool;
+	/* Over all relays, for the grouping of commits (app.c): */
+	unsigned approaching;  /* transactions that are about to send their content */
+	struct step_list gate; /* content is out, the dot waits for its record */
 	bool dry_run;
 };
 

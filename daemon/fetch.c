@@ -8,9 +8,11 @@
  */
 #include "fetch.h"
 
+#include "base/encode.h"
 #include "base/log.h"
 #include "deliver.h"
 #include "listing.h"
+#include "report.h"
 #include "tls.h"
 
 #include <inttypes.h>
@@ -58,51 +60,6 @@ static void drop_connection(struct fetch *f)
 	turn_after_commit(&f->env->turn, &f->end);
 }
 
-static const struct {
-	enum log_event event;
-	const char *text;
-} refusals[ERR_CLASS_COUNT] = {
-	[ERR_AUTH] = { EV_LOGIN_FAILED, "login refused; check user and password" },
-	[ERR_THROTTLE] = { EV_LOGIN_LIMITED, "the provider wants fewer logins; waiting" },
-	[ERR_BUSY] = { EV_ACCOUNT_BUSY, "the maildrop is locked by another session" },
-	[ERR_LIMIT] = { EV_LIMIT_EXCEEDED, "the server went beyond a limit" },
-	[ERR_LOCAL] = { EV_STATE_FAILED, "this machine's disk or state failed" },
-};
-
-static void log_end(struct fetch *f)
-{
-	char text[512];
-	const struct fetch_stats *s = &f->stats;
-	uint64_t ms = (uint64_t)(env_now(f->env) - f->started);
-
-	if (f->err.class == ERR_NONE) {
-		snprintf(text, sizeof text,
-			"%" PRIu32 " listed, %" PRIu32 " delivered, %" PRIu32 " deferred, %" PRIu32
-			" held, %" PRIu32 " suppressed, %" PRIu32 " deleted",
-			s->listed, s->delivered, s->deferred, s->held, s->suppressed, s->deleted);
-		fetch_log(f,
-			&(struct log_entry){ .event = EV_CYCLE_FINISHED,
-				.duration_ms = ms ? ms : 1,
-				.text = text });
-		return;
-	}
-	const char *class = err_class_name(f->err.class);
-	if (refusals[f->err.class].text)
-		fetch_log(f,
-			&(struct log_entry){ .event = refusals[f->err.class].event,
-				.error = class,
-				.reason = f->err.text,
-				.text = refusals[f->err.class].text });
-	snprintf(text, sizeof text, "%s:%u: %s", f->account->provider->host,
-		f->account->provider->port, f->err.text);
-	fetch_log(f,
-		&(struct log_entry){ .event = EV_CYCLE_FAILED,
-			.error = class,
-			.reason = f->err.text,
-			.duration_ms = ms ? ms : 1,
-			.text = text });
-}
-
 static void on_end(void *ctx, bool durable)
 {
 	struct fetch *f = ctx;
@@ -110,7 +67,7 @@ static void on_end(void *ctx, bool durable)
 	if (f->ended || f->pop3 || f->transport || !TAILQ_EMPTY(&f->transits))
 		return;
 	f->ended = true;
-	log_end(f);
+	report_end(f);
 	f->on_end(f->ctx, f);
 }
 
@@ -225,10 +182,18 @@ void fetch_pump(struct fetch *f)
 		finish(f);
 }
 
-void fetch_settled(struct fetch *f, struct transit *t, enum item_state as)
+void fetch_settling(struct fetch *f, struct transit *t)
 {
+	struct err err;
+
 	f->in_window--;
 	f->window_octets -= t->listed_octets;
+	if (f->pop3 && refill(f, &err))
+		fetch_fail(f, &err);
+}
+
+void fetch_settled(struct fetch *f, struct transit *t, enum item_state as)
+{
 	TAILQ_REMOVE(&f->transits, t, entry);
 	if (as == ITEM_DONE)
 		maildrop_done(&f->maildrop, t->number, env_wall(f->env));
@@ -263,10 +228,16 @@ static void on_ready(struct fetch *f)
 
 static void on_uidl_refused(struct fetch *f, const struct pop3_event *ev)
 {
+	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
+	struct pop3_reply reply;
 	struct err err;
 
-	err_set(&err, ERR_UIDL, 0, "UIDL refused (%.*s); the maildrop is left untouched",
-		(int)(ev->reply.len < 100 ? ev->reply.len : 100), ev->reply.ptr);
+	/* Some servers say "too often" only here. */
+	bool throttle =
+		!pop3_reply_parse(ev->reply, &reply) && pop3_error_class(&reply) == ERR_THROTTLE;
+	escape_foreign(&said, ev->reply);
+	err_set(&err, throttle ? ERR_THROTTLE : ERR_UIDL, 0,
+		"UIDL refused (%.150s); the maildrop is left untouched", strbuf_str(&said));
 	fetch_fail(f, &err);
 }
 
@@ -305,8 +276,10 @@ static void on_quit(struct fetch *f, const struct pop3_event *ev)
 	struct err err;
 
 	if (!ok) {
-		err_set(&err, ERR_TEMP, 0, "QUIT: %.*s; the next listing tells what is gone",
-			(int)(ev->reply.len < 100 ? ev->reply.len : 100), ev->reply.ptr);
+		AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
+		escape_foreign(&said, ev->reply);
+		err_set(&err, ERR_TEMP, 0, "QUIT: %.150s; the next listing tells what is gone",
+			strbuf_str(&said));
 		set_err(f, &err);
 	}
 	for (uint32_t n = 1; n <= f->maildrop.n && ok && !env->dry_run; n++) {

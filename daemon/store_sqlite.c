@@ -1,48 +1,22 @@
 /*
  * The state in SQLite; see core/store.h for what it promises.
  *
- * WAL with synchronous=FULL: a commit is on the disk when it returns. One connection, one open
+ * WAL: a transaction is written at its end, and synced when store_commit() says so, by SQLite's own
+ * file; together that is synchronous=FULL with the sync in our hand. One connection, one open
  * transaction that collects the changes of a turn of the event loop; statements are prepared once.
  * Login stamps count milliseconds since boot; those of an earlier boot are translated by the wall
  * clock when the database is opened, so that a clock step never opens or shuts the provider's door.
  */
 #include "store_sqlite.h"
 
-#include "base/encode.h"
+#include "store_schema.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#define SCHEMA_VERSION  1
-#define APPLICATION_ID  0x6d647064 /* "mdpd" */
-#define BUSY_TIMEOUT_MS 10000      /* for `--once` beside a daemon */
-#define KEY_OCTETS      16
-
-static const char schema[] =
-	"CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE message(id INTEGER PRIMARY KEY, account TEXT NOT NULL, uid TEXT NOT NULL,"
-	" octets INTEGER NOT NULL, attempts INTEGER NOT NULL, state INTEGER NOT NULL,"
-	" missing INTEGER NOT NULL DEFAULT 0, first_at INTEGER NOT NULL,"
-	" done_at INTEGER NOT NULL DEFAULT 0, digest BLOB, reason TEXT);"
-	"CREATE INDEX message_uid ON message(account, uid);"
-	"CREATE TABLE rcpt(message INTEGER NOT NULL, address TEXT NOT NULL COLLATE NOCASE,"
-	" postmaster INTEGER NOT NULL, outcome INTEGER NOT NULL, code INTEGER NOT NULL,"
-	" reply TEXT, at INTEGER NOT NULL,"
-	" PRIMARY KEY(message, address, postmaster)) WITHOUT ROWID;"
-	"CREATE TABLE dedupe(account TEXT NOT NULL, digest BLOB NOT NULL,"
-	" recipient TEXT NOT NULL COLLATE NOCASE, at INTEGER NOT NULL,"
-	" PRIMARY KEY(account, digest, recipient)) WITHOUT ROWID;"
-	"CREATE INDEX dedupe_at ON dedupe(account, at);"
-	"CREATE TABLE login(provider TEXT NOT NULL, account TEXT NOT NULL, boot TEXT NOT NULL,"
-	" boot_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL);"
-	"CREATE INDEX login_provider ON login(provider, boot_ms);"
-	"CREATE INDEX login_account ON login(account, boot_ms);";
+#define BUSY_TIMEOUT_MS 10000 /* for `--once` beside a daemon */
 
 enum statement {
 	BEGIN,
@@ -114,10 +88,10 @@ static_assert(ARRAY_LEN(sql) == STATEMENT_COUNT, "one text per statement");
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *stmts[STATEMENT_COUNT];
-	bool open; /* a transaction is open */
+	bool open;     /* a transaction is open */
+	bool unsynced; /* commits have been written that the disk may not have yet */
 	char *path;
-	uint8_t key[KEY_OCTETS];
-	char boot[64];
+	struct store_schema schema;
 };
 
 static int fail(struct store *s, struct err *err, const char *what)
@@ -394,7 +368,7 @@ int store_login(struct store *s, const char *provider, const char *account,
 		return 0;
 	}
 	if (change(s, err, LOGIN_PURGE, "si", provider, now - keep) ||
-		change(s, err, LOGIN_TAKE, "sssii", provider, account, s->boot, now,
+		change(s, err, LOGIN_TAKE, "sssii", provider, account, s->schema.boot, now,
 			clock->wall(clock)) ||
 		store_commit(s, err)) {
 		store_rollback(s);
@@ -410,13 +384,36 @@ bool store_dirty(const struct store *s)
 	return s->open;
 }
 
-int store_commit(struct store *s, struct err *err)
+int store_write(struct store *s, struct err *err)
 {
 	if (!s->open)
 		return 0;
 	if (step_once(s, s->stmts[COMMIT], err))
 		return -1;
 	s->open = false;
+	s->unsynced = true;
+	return 0;
+}
+
+/* What synchronous=FULL does at the end of each commit, when we say so: the WAL holds everything.
+ */
+int store_commit(struct store *s, struct err *err)
+{
+	sqlite3_file *wal = NULL;
+
+	if (store_write(s, err))
+		return -1;
+	if (!s->unsynced)
+		return 0;
+	int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+	if (rc == SQLITE_OK && wal && wal->pMethods)
+		rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+	else
+		rc = SQLITE_IOERR_FSYNC;
+	if (rc != SQLITE_OK)
+		return err_set(err, ERR_LOCAL, rc, "%s: cannot be made durable: %s", s->path,
+			sqlite3_errstr(rc));
+	s->unsynced = false;
 	return 0;
 }
 
@@ -429,116 +426,14 @@ void store_rollback(struct store *s)
 
 const uint8_t *store_key(const struct store *s)
 {
-	return s->key;
+	return s->schema.key;
 }
 
 /* ---- opening ---- */
 
-static int exec(struct store *s, const char *text, struct err *err)
+static int set_up(struct store *s, struct clock *clock, struct rng *rng, struct err *err)
 {
-	return sqlite3_exec(s->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(s, err, text);
-}
-
-static int pragma_int(struct store *s, const char *text, int64_t *out, struct err *err)
-{
-	sqlite3_stmt *st;
-
-	if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) != SQLITE_OK)
-		return fail(s, err, text);
-	int rc = sqlite3_step(st);
-	*out = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
-	sqlite3_finalize(st);
-	return rc == SQLITE_ROW ? 0 : fail(s, err, text);
-}
-
-static int create(struct store *s, struct rng *rng, struct err *err)
-{
-	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-
-	rng->fill(rng, s->key, KEY_OCTETS);
-	strbuf_adds(&text, schema);
-	strbuf_adds(&text, "INSERT INTO meta(name, value) VALUES('key', x'");
-	hex_encode(&text, s->key, KEY_OCTETS);
-	strbuf_addf(&text, "'); PRAGMA application_id = %d; PRAGMA user_version = %d;",
-		APPLICATION_ID, SCHEMA_VERSION);
-	return exec(s, strbuf_str(&text), err);
-}
-
-/* The schema is there, ours and of our version; an empty database gets it. Within BEGIN IMMEDIATE.
- */
-static int check_schema(struct store *s, const char *path, struct rng *rng, struct err *err)
-{
-	int64_t app, version, tables;
-
-	if (pragma_int(s, "PRAGMA application_id", &app, err) ||
-		pragma_int(s, "PRAGMA user_version", &version, err) ||
-		pragma_int(s, "SELECT count(*) FROM sqlite_master", &tables, err))
-		return -1;
-	if (!tables && !version && !app)
-		return create(s, rng, err);
-	if (app != APPLICATION_ID)
-		return err_set(err, ERR_LOCAL, 0,
-			"%s is not a database of multidropd; move it away or set another state_dir",
-			path);
-	if (version != SCHEMA_VERSION)
-		return err_set(err, ERR_LOCAL, 0,
-			"%s has schema %lld, this program knows %d; install the version that wrote "
-			"it",
-			path, (long long)version, SCHEMA_VERSION);
-	return 0;
-}
-
-static int load_key(struct store *s, struct err *err)
-{
-	sqlite3_stmt *st;
-	int rc = sqlite3_prepare_v2(
-		s->db, "SELECT value FROM meta WHERE name = 'key'", -1, &st, NULL);
-
-	if (rc != SQLITE_OK)
-		return fail(s, err, "reading the key");
-	rc = sqlite3_step(st);
-	bool good = rc == SQLITE_ROW && sqlite3_column_bytes(st, 0) == KEY_OCTETS;
-	if (good)
-		memcpy(s->key, sqlite3_column_blob(st, 0), KEY_OCTETS);
-	sqlite3_finalize(st);
-	return good ? 0 : err_set(err, ERR_LOCAL, 0, "state database: its key is missing");
-}
-
-static void read_boot_id(struct store *s)
-{
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, s->boot, sizeof s->boot - 1);
-
-	if (fd >= 0)
-		close(fd);
-	s->boot[n > 0 ? n - 1 : 0] = '\0'; /* without its LF */
-}
-
-/* Stamps of an earlier boot, told by the wall clock; a stamp in its future is taken for now. */
-static int translate_logins(struct store *s, struct clock *clock, struct err *err)
-{
-	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-
-	read_boot_id(s);
-	strbuf_addf(&text,
-		"UPDATE login SET boot_ms = %lld - max(0, %lld - wall_ms), boot = '%s'"
-		" WHERE boot <> '%s'",
-		(long long)clock->now(clock), (long long)clock->wall(clock), s->boot, s->boot);
-	return exec(s, strbuf_str(&text), err);
-}
-
-static int set_up(
-	struct store *s, const char *path, struct clock *clock, struct rng *rng, struct err *err)
-{
-	if (exec(s,
-		    "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;"
-		    "PRAGMA cache_size = -2048; PRAGMA trusted_schema = OFF;",
-		    err) ||
-		exec(s, "BEGIN IMMEDIATE", err))
-		return -1;
-	if (check_schema(s, path, rng, err) || load_key(s, err) ||
-		translate_logins(s, clock, err) || exec(s, "COMMIT", err) ||
-		exec(s, "PRAGMA journal_mode = WAL", err)) /* it stays in the file: only in ours */
+	if (store_schema_open(s->db, s->path, clock, rng, &s->schema, err))
 		return -1;
 	for (int i = 0; i < STATEMENT_COUNT; i++)
 		if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmts[i],
@@ -566,7 +461,7 @@ int store_open(const char *state_dir, struct clock *clock, struct rng *rng, stru
 	if (rc != SQLITE_OK)
 		fail(s, err, "open");
 	else
-		rc = set_up(s, strbuf_str(&path), clock, rng, err);
+		rc = set_up(s, clock, rng, err);
 	umask(mask);
 	if (rc) {
 		store_close(s);
@@ -584,7 +479,7 @@ void store_close(struct store *s)
 	for (int i = 0; i < STATEMENT_COUNT; i++)
 		sqlite3_finalize(s->stmts[i]);
 	sqlite3_close(s->db);
-	mem_wipe(s->key, sizeof s->key);
+	mem_wipe(&s->schema, sizeof s->schema);
 	free(s->path);
 	free(s);
 }

@@ -45,6 +45,7 @@ void transit_settle(struct transit *t, enum item_state as)
 	ensure(t->state != TRANSIT_SETTLED);
 	t->state = TRANSIT_SETTLED;
 	t->settle_as = as;
+	fetch_settling(t->fetch, t);
 	turn_after_commit(&t->fetch->env->turn, &t->settled);
 }
 

@@ -16,7 +16,7 @@ enum transit_state {
 	TRANSIT_QUEUED, /* the attempt waits for its commit */
 	TRANSIT_ASKED,  /* RETR is sent */
 	TRANSIT_RECEIVING,
-	TRANSIT_PARKED,     /* the same content is on its way to one of its recipients: wait for that */
+	TRANSIT_PARKED, /* the same content is on its way to one of its recipients: wait for that */
 	TRANSIT_DELIVERING, /* jobs are with the relay */
 	TRANSIT_SETTLED     /* waits for the commit of its outcome */
 };

@@ -54,6 +54,7 @@ int loop_init(struct loop *loop, struct clock *clock, struct err *err)
 	*loop = (struct loop){ .clock = clock };
 	event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);
 	if (loop->base)
@@ -172,7 +173,8 @@ static void start_tls(struct transport *t)
 	t->ssl = tls_session(t->tls);
 	ensure(SSL_set_fd(t->ssl, t->fd) == 1);
 	arm_timer(t, t->handshake_ms);
-	event_add(t->writable, NULL); /* from the loop: no callback comes out of transport_starttls() */
+	event_add(t->writable,
+		NULL); /* from the loop: no callback comes out of transport_starttls() */
 }
 
 void transport_starttls(struct transport *t)

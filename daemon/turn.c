@@ -13,14 +13,14 @@ void step_init(struct step *s, void (*fn)(void *ctx, bool durable), void *ctx)
 	*s = (struct step){ .fn = fn, .ctx = ctx };
 }
 
-static void queue(struct step_list *list, struct step *s)
+void step_queue(struct step_list *list, struct step *s)
 {
 	if (!s->queued)
 		TAILQ_INSERT_TAIL(list, s, entry);
 	s->queued = true;
 }
 
-static void cancel(struct step_list *list, struct step *s)
+void step_cancel(struct step_list *list, struct step *s)
 {
 	if (s->queued)
 		TAILQ_REMOVE(list, s, entry);
@@ -29,51 +29,69 @@ static void cancel(struct step_list *list, struct step *s)
 
 void turn_after_commit(struct turn *t, struct step *s)
 {
-	queue(&t->after_commit, s);
+	step_queue(&t->after_commit, s);
 }
 
 void turn_flush(struct turn *t, struct step *s)
 {
-	queue(&t->flush, s);
+	step_queue(&t->flush, s);
 }
 
 void turn_cancel_after(struct turn *t, struct step *s)
 {
-	cancel(&t->after_commit, s);
+	step_cancel(&t->after_commit, s);
 }
 
 void turn_cancel_flush(struct turn *t, struct step *s)
 {
-	cancel(&t->flush, s);
+	step_cancel(&t->flush, s);
 }
 
-/* Runs what was queued before the call; what a step queues meanwhile comes behind it, and waits. */
-static void run(struct step_list *list, bool durable)
+/* The mark parts what was queued before the call from what a step queues meanwhile: that has to
+ * wait. */
+void step_run(struct step_list *list, bool durable)
 {
-	struct step mark = { .queued = true };
+	struct step mark = { .queued = true }, *s;
 
 	TAILQ_INSERT_TAIL(list, &mark, entry);
-	for (;;) {
-		struct step *s = TAILQ_FIRST(list);
-		cancel(list, s);
-		if (s == &mark)
-			return;
+	while ((s = TAILQ_FIRST(list)) != &mark) {
+		step_cancel(list, s);
 		s->fn(s->ctx, durable);
 	}
+	TAILQ_REMOVE(list, &mark, entry);
 }
 
-/* A flush may fail its session and so change the state: then there is one more round. */
-void turn_end(struct turn *t)
+void turn_output(struct turn *t)
 {
-	while (store_dirty(t->store) || !TAILQ_EMPTY(&t->after_commit) || !TAILQ_EMPTY(&t->flush)) {
-		struct err err = { 0 };
-		bool durable = !store_commit(t->store, &err);
-		if (!durable) {
-			store_rollback(t->store);
-			t->on_failure(t->ctx, &err);
-		}
-		run(&t->after_commit, durable);
-		if (!store_dirty(t->store) && TAILQ_EMPTY(&t->after_commit))
-			run(&t->flush, true);
-	}
+	while (!TAILQ_EMPTY(&t->flush))
+		step_run(&t->flush, true);
+}
+
+static bool stored(struct turn *t, int (*store)(struct store *s, struct err *err))
+{
+	struct err err = { 0 };
+
+	if (!store(t->store, &err))
+		return true;
+	store_rollback(t->store);
+	t->on_failure(t->ctx, &err);
+	return false;
+}
+
+/* If it fails, those who wait for the commit must not believe that it happened. */
+void turn_write(struct turn *t)
+{
+	if (!stored(t, store_write))
+		step_run(&t->after_commit, false);
+}
+
+/* A step may change the state or queue output, and output may end a session: hence the rounds. */
+void turn_commit(struct turn *t)
+{
+	do {
+		bool durable = stored(t, store_commit);
+		step_run(&t->after_commit, durable);
+		turn_output(t);
+	} while (!TAILQ_EMPTY(&t->after_commit));
+	turn_write(t);
 }

@@ -2,7 +2,7 @@
  * The end of a turn of the event loop: one commit, then everything that had to wait for it.
  *
  * Whoever needs "durable first" (the final dot, RETR, DELE) queues a step here instead of acting.
- * All changes of a turn share one transaction; after the commit the steps run, then the output of
+ * All changes of a turn share one transaction; after the commit the steps run, and the output of
  * everybody who has some goes out in one write each.
  */
 #pragma once
@@ -32,6 +32,12 @@ void turn_init(struct turn *t, struct store *store);
 void step_init(struct step *s, void (*fn)(void *ctx, bool durable), void *ctx);
 void turn_after_commit(struct turn *t, struct step *s);
 void turn_flush(struct turn *t, struct step *s); /* `durable` is true there and means nothing */
+void step_queue(struct step_list *list, struct step *s);
+void step_cancel(struct step_list *list, struct step *s);
+void step_run(struct step_list *list, bool durable); /* what is queued now */
 void turn_cancel_after(struct turn *t, struct step *s);
 void turn_cancel_flush(struct turn *t, struct step *s);
-void turn_end(struct turn *t);
+void turn_output(struct turn *t); /* what has no need to wait goes out */
+void turn_write(
+	struct turn *t); /* changes survive the process from here on; nobody waits for that */
+void turn_commit(struct turn *t); /* durable; then the steps, and their output */

@@ -12,7 +12,7 @@ void base64_encode(struct strbuf *out, struct strview in);
 int base64_decode(struct strbuf *out, struct strview in) must_check;
 
 void hex_encode(struct strbuf *out, const void *data, size_t len); /* lower case */
-int hex_value(char c); /* 0..15, or -1 */
+int hex_value(char c);                                             /* 0..15, or -1 */
 
 /*
  * Makes foreign bytes fit for a log line: valid UTF-8 passes, control characters (C0, DEL, C1, the

@@ -36,7 +36,7 @@ static inline struct strview sv_str(const char *s)
 static inline struct strview sv_skip(struct strview v, size_t n)
 {
 	n = n < v.len ? n : v.len;
-	return (struct strview){ v.ptr + n, v.len - n };
+	return n ? (struct strview){ v.ptr + n, v.len - n } : v; /* NULL + 0 is undefined in C */
 }
 
 bool sv_eq(struct strview a, struct strview b);

@@ -119,6 +119,12 @@ int store_login(struct store *s, const char *provider, const char *account,
 /* 16 octets, for life: the key of X-Multidrop-Id. */
 const uint8_t *store_key(const struct store *s);
 
-bool store_dirty(const struct store *s);
+/*
+ * Two strengths of "stored". store_write ends the open transaction: it survives the death of the
+ * process (kill -9), and costs no wait for the disk. store_commit makes all that was written
+ * survive the death of the machine too: it is what "durable" means everywhere else.
+ */
+bool store_dirty(const struct store *s); /* a transaction is open */
+int store_write(struct store *s, struct err *err) must_check;
 int store_commit(struct store *s, struct err *err) must_check;
 void store_rollback(struct store *s);

@@ -1,0 +1,52 @@
+/* The last log lines of a cycle; see report.h. Owns nothing. */
+#include "report.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const struct {
+	enum log_event event;
+	const char *text;
+} refusals[ERR_CLASS_COUNT] = {
+	[ERR_AUTH] = { EV_LOGIN_FAILED, "login refused; check user and password" },
+	[ERR_THROTTLE] = { EV_LOGIN_LIMITED, "the provider wants fewer logins; waiting" },
+	[ERR_BUSY] = { EV_ACCOUNT_BUSY, "the maildrop is locked by another session" },
+	[ERR_LIMIT] = { EV_LIMIT_EXCEEDED, "the server went beyond a limit" },
+	[ERR_LOCAL] = { EV_STATE_FAILED, "this machine's disk or state failed" },
+};
+
+void report_end(const struct fetch *f)
+{
+	char text[512];
+	const struct fetch_stats *s = &f->stats;
+	uint64_t ms = (uint64_t)(env_now(f->env) - f->started);
+
+	if (f->err.class == ERR_NONE) {
+		snprintf(text, sizeof text,
+			"%" PRIu32 " listed, %" PRIu32 " delivered, %" PRIu32 " deferred, %" PRIu32
+			" held, %" PRIu32 " suppressed, %" PRIu32 " deleted",
+			s->listed, s->delivered, s->deferred, s->held, s->suppressed, s->deleted);
+		fetch_log(f,
+			&(struct log_entry){ .event = EV_CYCLE_FINISHED,
+				.duration_ms = ms ? ms : 1,
+				.text = text });
+		return;
+	}
+	const char *class = err_class_name(f->err.class);
+	if (refusals[f->err.class].text)
+		fetch_log(f,
+			&(struct log_entry){ .event = refusals[f->err.class].event,
+				.error = class,
+				.reason = f->err.text,
+				.text = refusals[f->err.class].text });
+	snprintf(text, sizeof text, "%s:%u: %s", f->account->provider->host,
+		f->account->provider->port, f->err.text);
+	fetch_log(f,
+		&(struct log_entry){ .event = EV_CYCLE_FAILED,
+			.error = class,
+			.reason = f->err.text,
+			.duration_ms = ms ? ms : 1,
+			.text = text });
+}

@@ -1,0 +1,7 @@
+/* What the log says when a cycle has ended: one line for its result, one more for a refused login.
+ */
+#pragma once
+
+#include "fetch.h"
+
+void report_end(const struct fetch *f);

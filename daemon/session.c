@@ -1,0 +1,363 @@
+/*
+ * One SMTP or LMTP session of a relay; see send_impl.h.
+ *
+ * A session has a job exactly while it is busy. Whatever ends it goes through session_end(). The
+ * final dot is written in exactly one place, on_durable(), which runs after the commit of the dot
+ * record.
+ */
+#include "send_impl.h"
+#include "tls.h"
+
+#include <stdlib.h>
+
+#define READ_OCTETS (32 * 1024) /* of a spool file at a time */
+
+static void want_flush(struct session *s)
+{
+	turn_flush(&s->relay->env->turn, &s->flush);
+}
+
+/* ---- the end of a session ---- */
+
+/* The count that groups commits; see env.h. */
+static void set_approaching(struct session *s, bool on)
+{
+	s->relay->env->approaching += (unsigned)on - (unsigned)s->approaching;
+	s->approaching = on;
+}
+
+void session_free(struct session *s)
+{
+	struct turn *turn = &s->relay->env->turn;
+
+	set_approaching(s, false);
+	step_cancel(&s->relay->env->gate, &s->gate);
+	turn_cancel_after(turn, &s->after_commit);
+	turn_cancel_flush(turn, &s->flush);
+	transport_free(s->transport);
+	smtp_free(s->smtp);
+	event_free(s->timer);
+	TAILQ_REMOVE(&s->relay->sessions, s, entry);
+	free(s);
+}
+
+/* The one end of a session, whatever the cause; its job's outcomes are set already. */
+static void session_end(struct session *s, const struct err *err, const char *reply)
+{
+	struct relay *r = s->relay;
+	struct relay_job *job = s->job;
+	enum session_state state = s->state;
+
+	relay_ref(r); /* a job's owner may let go of it */
+	session_free(s);
+	switch (state) {
+	case SESSION_CONNECTING:
+		relay_connect_failed(r, err, reply);
+		break;
+	case SESSION_IDLE:
+		smtp_pool_lost(&r->pool.idle);
+		break;
+	case SESSION_LEAVING:
+		smtp_pool_lost(&r->pool.leaving);
+		break;
+	case SESSION_BUSY:
+		smtp_pool_lost(&r->pool.busy);
+		if (err) /* else it had been closed while idle, and nobody knew yet */
+			relay_note(r, EV_RELAY_WARNING, reply, err,
+				"connection lost in a transaction");
+		job->on_done(job);
+		break;
+	}
+	relay_wake(r);
+	relay_unref(r);
+}
+
+/* Closes without a dot: the server discards what it has of the message. */
+static void abandon(struct session *s, const struct err *err)
+{
+	relay_set_outcomes(s->job, SMTP_PENDING, SMTP_CONNECTION);
+	session_end(s, err, NULL);
+}
+
+void session_leave(struct session *s)
+{
+	s->state = SESSION_LEAVING;
+	smtp_pool_leaving(&s->relay->pool);
+	smtp_quit(s->smtp, env_now(s->relay->env));
+	want_flush(s);
+}
+
+/* ---- a transaction ---- */
+
+static void on_durable(void *ctx, bool durable)
+{
+	struct session *s = ctx;
+
+	if (!durable) {
+		abandon(s, &(struct err){ ERR_LOCAL, 0, "the dot record could not be stored" });
+		return;
+	}
+	s->dot_sent = true;
+	smtp_dot(s->smtp, env_now(s->relay->env));
+	want_flush(s);
+}
+
+/* The gate opens: the dot's record goes into the next commit. */
+static void on_gate(void *ctx, bool durable)
+{
+	struct session *s = ctx;
+
+	if (s->job->on_dot(s->job))
+		abandon(s, &(struct err){ ERR_LOCAL, 0, "the dot record could not be stored" });
+	else
+		turn_after_commit(&s->relay->env->turn, &s->after_commit);
+}
+
+/* Writes body until enough waits in the output, or all is written. False: the session is gone. */
+static bool session_pump(struct session *s)
+{
+	char buf[READ_OCTETS];
+	struct relay_job *job = s->job;
+	struct strview data, waiting;
+	struct err err;
+
+	want_flush(s);
+	for (;;) {
+		smtp_output(s->smtp, &waiting);
+		if (waiting.len >= RELAY_OUTPUT_OCTETS)
+			return true;
+		if (spool_read(job->spool, s->offset, buf, sizeof buf, &data, &err)) {
+			abandon(s, &err);
+			return false;
+		}
+		if (!data.len) { /* all is written but the dot */
+			s->sending = false;
+			step_queue(&s->relay->env->gate, &s->gate);
+			return true;
+		}
+		smtp_body(s->smtp, job->lf_ended ? STUFF_LF : STUFF_BODY, data,
+			env_now(s->relay->env));
+		s->offset += data.len;
+	}
+}
+
+static bool session_body(struct session *s)
+{
+	struct relay_job *job = s->job;
+
+	set_approaching(s, false);
+	s->sending = true;
+	s->offset = job->body_offset;
+	smtp_body(s->smtp, job->lf_ended ? STUFF_LF : STUFF_HEADER, strbuf_view(&job->head),
+		env_now(s->relay->env));
+	return session_pump(s);
+}
+
+static void session_done(struct session *s)
+{
+	struct relay *r = s->relay;
+	struct relay_job *job = s->job;
+
+	set_approaching(s, false);
+	s->job = NULL;
+	s->dot_sent = false;
+	s->state = SESSION_IDLE;
+	s->messages++;
+	s->idle_since = env_now(r->env);
+	smtp_pool_done(&r->pool);
+	if (smtp_pool_retire(&r->pool, s->messages) || r->stopping)
+		session_leave(s);
+	want_flush(s); /* the timer */
+	relay_wake(r);
+	job->on_done(job);
+}
+
+static void session_ready(struct session *s)
+{
+	struct relay *r = s->relay;
+	bool came_up;
+
+	s->state = SESSION_IDLE;
+	s->idle_since = env_now(r->env);
+	smtp_pool_ready(&r->pool, &came_up);
+	r->probe = false;
+	relay_wake(r);
+	log_write(&(struct log_entry){ .event = EV_CONNECTION_OPENED,
+		.relay = r->conf->name,
+		.text = transport_cipher(s->transport) });
+	if (came_up) {
+		relay_note(r, EV_RELAY_UP, NULL, NULL, "relay is usable again");
+		r->ops.on_up(r->ops.ctx, r);
+	}
+}
+
+/* What the machine reports. False: the session is gone. */
+static bool session_event(struct session *s, struct smtp_event *ev)
+{
+	switch (ev->type) {
+	case SMTP_NONE:
+		break;
+	case SMTP_STARTTLS:
+		transport_starttls(s->transport);
+		break;
+	case SMTP_READY:
+		session_ready(s);
+		break;
+	case SMTP_BODY:
+		return session_body(s);
+	case SMTP_DONE:
+		session_done(s);
+		break;
+	case SMTP_CLOSED:
+		session_end(s, NULL, NULL);
+		return false;
+	case SMTP_FAILED:
+		session_end(s, &ev->err, ev->reply.text);
+		return false;
+	}
+	want_flush(s);
+	return true;
+}
+
+void session_assign(struct session *s, struct relay_job *job)
+{
+	struct smtp_event ev = { 0 };
+
+	s->job = job;
+	s->state = SESSION_BUSY;
+	set_approaching(s, true);
+	smtp_pool_busy(&s->relay->pool);
+	smtp_mail(s->smtp, &job->mail, env_now(s->relay->env));
+	smtp_poll(s->smtp, env_now(s->relay->env), &ev);
+	(void)session_event(s, &ev); /* nothing follows that needs the session */
+}
+
+/* ---- transport and timer ---- */
+
+static void on_open(void *ctx)
+{
+	struct session *s = ctx;
+	const struct conf_relay *conf = s->relay->conf;
+	msec_t now = env_now(s->relay->env);
+	static const enum smtp_tls tls[] = { [TLS_NONE] = SMTP_TLS_NONE,
+		[TLS_OPPORTUNISTIC] = SMTP_TLS_OPPORTUNISTIC,
+		[TLS_STARTTLS] = SMTP_TLS_STARTTLS,
+		[TLS_IMPLICIT] = SMTP_TLS_IMPLICIT };
+
+	if (s->smtp) {
+		smtp_secured(s->smtp, now);
+	} else {
+		struct smtp_params params = { .helo = s->relay->config->hostname,
+			.lmtp = conf->lmtp,
+			.tls = tls[conf->tls.mode],
+			.dot_timeout_ms = (uint32_t)conf->dot_timeout_ms };
+		s->smtp = smtp_new(&params, now);
+	}
+	want_flush(s);
+}
+
+static void on_data(void *ctx, const char *buf, size_t len)
+{
+	struct session *s = ctx;
+	struct smtp_event ev;
+
+	while (len) {
+		size_t n = smtp_feed(s->smtp, buf, len, env_now(s->relay->env), &ev);
+		buf += n;
+		len -= n;
+		if (!session_event(s, &ev))
+			return;
+	}
+}
+
+static void on_writable(void *ctx)
+{
+	struct session *s = ctx;
+
+	if (s->sending)
+		(void)session_pump(s); /* nothing follows that needs the session */
+	else
+		want_flush(s);
+}
+
+static void on_closed(void *ctx, const struct err *err)
+{
+	struct session *s = ctx;
+	struct smtp_event ev = { .type = SMTP_FAILED };
+
+	if (s->smtp)
+		smtp_eof(s->smtp, env_now(s->relay->env), &ev);
+	if (err) { /* the transport knows more than "end of stream" */
+		ev.err = *err;
+		ev.reply.text[0] = '\0';
+	} else if (!s->smtp) {
+		err_set(&ev.err, ERR_NET, 0, "connection closed by the peer");
+	}
+	(void)session_event(s, &ev);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *ctx)
+{
+	struct session *s = ctx;
+	struct smtp_event ev = { 0 };
+	msec_t now = env_now(s->relay->env);
+
+	if (!s->smtp)
+		return; /* the transport has its own timers */
+	if (s->state == SESSION_IDLE && now >= s->idle_since + s->relay->conf->idle_timeout_ms)
+		session_leave(s);
+	else
+		smtp_tick(s->smtp, now, &ev);
+	(void)session_event(s, &ev);
+}
+
+static void session_flush(void *ctx, bool durable)
+{
+	struct session *s = ctx;
+	struct strview out;
+	msec_t now = env_now(s->relay->env), at;
+
+	if (!s->smtp || !transport_is_open(s->transport))
+		return;
+	smtp_output(s->smtp, &out);
+	size_t n = transport_write(s->transport, out.ptr, out.len);
+	if (n)
+		smtp_sent(s->smtp, n, now);
+	at = smtp_deadline(s->smtp);
+	if (s->state == SESSION_IDLE && s->idle_since + s->relay->conf->idle_timeout_ms < at)
+		at = s->idle_since + s->relay->conf->idle_timeout_ms;
+	relay_arm(s->timer, now, at);
+}
+
+/* ---- opening ---- */
+
+static const struct transport_ops session_ops = {
+	.on_open = on_open,
+	.on_data = on_data,
+	.on_writable = on_writable,
+	.on_closed = on_closed,
+};
+
+void session_open(struct relay *r)
+{
+	struct transport_target target = { .host = r->conf->host,
+		.unix_path = r->conf->unix_path,
+		.port = r->conf->port,
+		.tls_at_once = r->conf->tls.mode == TLS_IMPLICIT,
+		.handshake_ms = SMTP_TIMEOUT_DATA_MS };
+	struct err err;
+
+	smtp_pool_opening(&r->pool);
+	if (relay_make_tls(r->conf, &target.tls, &err)) {
+		relay_connect_failed(r, &err, NULL);
+		return;
+	}
+	struct session *s = mem_zalloc(sizeof *s);
+	s->relay = r;
+	s->timer = event_new(r->env->loop.base, -1, 0, on_timer, s);
+	step_init(&s->gate, on_gate, s);
+	step_init(&s->after_commit, on_durable, s);
+	step_init(&s->flush, session_flush, s);
+	TAILQ_INSERT_HEAD(&r->sessions, s, entry);
+	s->transport = transport_open(&r->env->loop, &target, &session_ops, s);
+}

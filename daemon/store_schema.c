@@ -1,0 +1,157 @@
+/*
+ * Opening the state database; see store_schema.h. Owns nothing: connection and result are the
+ * caller's.
+ */
+#include "store_schema.h"
+
+#include "base/encode.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#define SCHEMA_VERSION 1
+#define APPLICATION_ID 0x6d647064 /* "mdpd" */
+
+static const char schema[] =
+	"CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE message(id INTEGER PRIMARY KEY, account TEXT NOT NULL, uid TEXT NOT NULL,"
+	" octets INTEGER NOT NULL, attempts INTEGER NOT NULL, state INTEGER NOT NULL,"
+	" missing INTEGER NOT NULL DEFAULT 0, first_at INTEGER NOT NULL,"
+	" done_at INTEGER NOT NULL DEFAULT 0, digest BLOB, reason TEXT);"
+	"CREATE INDEX message_uid ON message(account, uid);"
+	"CREATE TABLE rcpt(message INTEGER NOT NULL, address TEXT NOT NULL COLLATE NOCASE,"
+	" postmaster INTEGER NOT NULL, outcome INTEGER NOT NULL, code INTEGER NOT NULL,"
+	" reply TEXT, at INTEGER NOT NULL,"
+	" PRIMARY KEY(message, address, postmaster)) WITHOUT ROWID;"
+	"CREATE TABLE dedupe(account TEXT NOT NULL, digest BLOB NOT NULL,"
+	" recipient TEXT NOT NULL COLLATE NOCASE, at INTEGER NOT NULL,"
+	" PRIMARY KEY(account, digest, recipient)) WITHOUT ROWID;"
+	"CREATE INDEX dedupe_at ON dedupe(account, at);"
+	"CREATE TABLE login(provider TEXT NOT NULL, account TEXT NOT NULL, boot TEXT NOT NULL,"
+	" boot_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL);"
+	"CREATE INDEX login_provider ON login(provider, boot_ms);"
+	"CREATE INDEX login_account ON login(account, boot_ms);";
+
+struct file {
+	sqlite3 *db;
+	const char *path;
+	struct store_schema *out;
+};
+
+static int fail(struct file *f, struct err *err, const char *what)
+{
+	return err_set(err, ERR_LOCAL, sqlite3_extended_errcode(f->db), "%s: %s (in %.40s)",
+		f->path, sqlite3_errmsg(f->db), what);
+}
+
+static int exec(struct file *f, const char *text, struct err *err)
+{
+	return sqlite3_exec(f->db, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(f, err, text);
+}
+
+static int pragma_int(struct file *f, const char *text, int64_t *out, struct err *err)
+{
+	sqlite3_stmt *st;
+
+	if (sqlite3_prepare_v2(f->db, text, -1, &st, NULL) != SQLITE_OK)
+		return fail(f, err, text);
+	int rc = sqlite3_step(st);
+	*out = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? 0 : fail(f, err, text);
+}
+
+static int create(struct file *f, struct rng *rng, struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+
+	rng->fill(rng, f->out->key, STORE_KEY_OCTETS);
+	strbuf_adds(&text, schema);
+	strbuf_adds(&text, "INSERT INTO meta(name, value) VALUES('key', x'");
+	hex_encode(&text, f->out->key, STORE_KEY_OCTETS);
+	strbuf_addf(&text, "'); PRAGMA application_id = %d; PRAGMA user_version = %d;",
+		APPLICATION_ID, SCHEMA_VERSION);
+	return exec(f, strbuf_str(&text), err);
+}
+
+/* The schema is there, ours and of our version; an empty database gets it. Within BEGIN IMMEDIATE.
+ */
+static int check_schema(struct file *f, struct rng *rng, struct err *err)
+{
+	int64_t app, version, tables;
+
+	if (pragma_int(f, "PRAGMA application_id", &app, err) ||
+		pragma_int(f, "PRAGMA user_version", &version, err) ||
+		pragma_int(f, "SELECT count(*) FROM sqlite_master", &tables, err))
+		return -1;
+	if (!tables && !version && !app)
+		return create(f, rng, err);
+	if (app != APPLICATION_ID)
+		return err_set(err, ERR_LOCAL, 0,
+			"%s is not a database of multidropd; move it away or set another state_dir",
+			f->path);
+	if (version != SCHEMA_VERSION)
+		return err_set(err, ERR_LOCAL, 0,
+			"%s has schema %lld, this program knows %d; install the version that wrote "
+			"it",
+			f->path, (long long)version, SCHEMA_VERSION);
+	return 0;
+}
+
+static int load_key(struct file *f, struct err *err)
+{
+	sqlite3_stmt *st;
+	int rc = sqlite3_prepare_v2(
+		f->db, "SELECT value FROM meta WHERE name = 'key'", -1, &st, NULL);
+
+	if (rc != SQLITE_OK)
+		return fail(f, err, "reading the key");
+	rc = sqlite3_step(st);
+	bool good = rc == SQLITE_ROW && sqlite3_column_bytes(st, 0) == STORE_KEY_OCTETS;
+	if (good)
+		memcpy(f->out->key, sqlite3_column_blob(st, 0), STORE_KEY_OCTETS);
+	sqlite3_finalize(st);
+	return good ? 0 : err_set(err, ERR_LOCAL, 0, "%s: its key is missing", f->path);
+}
+
+static void read_boot_id(struct file *f)
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, f->out->boot, sizeof f->out->boot - 1);
+
+	if (fd >= 0)
+		close(fd);
+	f->out->boot[n > 0 ? n - 1 : 0] = '\0'; /* without its LF */
+}
+
+/* Stamps of an earlier boot, told by the wall clock; a stamp in its future is taken for now. */
+static int translate_logins(struct file *f, struct clock *clock, struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+
+	read_boot_id(f);
+	strbuf_addf(&text,
+		"UPDATE login SET boot_ms = %lld - max(0, %lld - wall_ms), boot = '%s'"
+		" WHERE boot <> '%s'",
+		(long long)clock->now(clock), (long long)clock->wall(clock), f->out->boot,
+		f->out->boot);
+	return exec(f, strbuf_str(&text), err);
+}
+
+int store_schema_open(sqlite3 *db, const char *path, struct clock *clock, struct rng *rng,
+	struct store_schema *out, struct err *err)
+{
+	struct file f = { db, path, out };
+
+	if (exec(&f,
+		    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+		    "PRAGMA cache_size = -2048; PRAGMA wal_autocheckpoint = 4000;"
+		    "PRAGMA trusted_schema = OFF;",
+		    err) ||
+		exec(&f, "BEGIN IMMEDIATE", err))
+		return -1;
+	if (check_schema(&f, rng, err) || load_key(&f, err) || translate_logins(&f, clock, err))
+		return -1;
+	return exec(&f, "COMMIT", err);
+}
