@@ -75,9 +75,8 @@ static int create(struct file *f, struct rng *rng, struct err *err)
 	return exec(f, strbuf_str(&text), err);
 }
 
-/* The schema is there, ours and of our version; an empty database gets it. Within BEGIN IMMEDIATE.
- */
-static int check_schema(struct file *f, struct rng *rng, struct err *err)
+/* The schema is there, ours and of our version; or nothing is. Within a transaction. */
+static int check_schema(struct file *f, bool *empty, struct err *err)
 {
 	int64_t app, version, tables;
 
@@ -85,8 +84,9 @@ static int check_schema(struct file *f, struct rng *rng, struct err *err)
 		pragma_int(f, "PRAGMA user_version", &version, err) ||
 		pragma_int(f, "SELECT count(*) FROM sqlite_master", &tables, err))
 		return -1;
-	if (!tables && !version && !app)
-		return create(f, rng, err);
+	*empty = !tables && !version && !app;
+	if (*empty)
+		return 0;
 	if (app != APPLICATION_ID)
 		return err_set(err, ERR_LOCAL, 0,
 			"%s is not a database of multidropd; move it away or set another state_dir",
@@ -143,15 +143,17 @@ int store_schema_open(sqlite3 *db, const char *path, struct clock *clock, struct
 	struct store_schema *out, struct err *err)
 {
 	struct file f = { db, path, out };
+	bool empty;
 
-	if (exec(&f,
-		    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-		    "PRAGMA cache_size = -2048; PRAGMA wal_autocheckpoint = 4000;"
-		    "PRAGMA trusted_schema = OFF;",
-		    err) ||
-		exec(&f, "BEGIN IMMEDIATE", err))
-		return -1;
-	if (check_schema(&f, rng, err) || load_key(&f, err) || translate_logins(&f, clock, err))
+	/* WAL stays in the file: look whose it is first. */
+	if (exec(&f, "PRAGMA trusted_schema = OFF; BEGIN", err) || check_schema(&f, &empty, err) ||
+		exec(&f,
+			"COMMIT; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+			"PRAGMA cache_size = -2048; PRAGMA wal_autocheckpoint = 4000;"
+			"BEGIN IMMEDIATE",
+			err) ||
+		check_schema(&f, &empty, err) || (empty && create(&f, rng, err)) ||
+		load_key(&f, err) || translate_logins(&f, clock, err))
 		return -1;
 	return exec(&f, "COMMIT", err);
 }

@@ -23,7 +23,7 @@
 #include "base/strbuf.h"
 #include "proto/pop3_reply.h"
 
-#define POP3_LINE_MAX_OCTETS      2048 /* status line; RFC 1939 says 512, TLS-era servers say more */
+#define POP3_LINE_MAX_OCTETS      2048 /* status line; RFC 1939 says 512, servers say more */
 #define POP3_LIST_LINE_MAX_OCTETS 1024 /* a line of UIDL, LIST, CAPA */
 #define POP3_CAPA_MAX_LINES       64
 #define POP3_LISTING_MAX          2000000 /* messages in a maildrop */

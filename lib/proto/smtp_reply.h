@@ -68,7 +68,7 @@ enum smtp_outcome smtp_refusal(int code);
 /* The same of RCPT; taken: recipients of this transaction that were taken before. */
 enum smtp_outcome smtp_rcpt_refusal(int code, size_t taken);
 /*
- * An answer to the dot. In LMTP it is for one recipient (RFC 2033 section 4.2): a fault of the mailbox
- * (enhanced codes X.1 and X.2, RFC 3463) is that recipient's, anything else the message's.
+ * An answer to the dot. In LMTP it is for one recipient (RFC 2033 section 4.2): a fault of the
+ * mailbox (enhanced codes X.1 and X.2, RFC 3463) is that recipient's, anything else the message's.
  */
 enum smtp_outcome smtp_dot_outcome(const struct smtp_reply *reply, bool lmtp);

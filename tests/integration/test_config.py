@@ -55,8 +55,8 @@ def test_configuration_fault_is_named_with_its_line(plain, name):
     faults = [x for x in run.stderr.splitlines() if x.startswith(plain.path + ":")]
     assert faults and all(x.split(":")[1].isdigit() for x in faults), repr(run)
     if name not in ("no domain", "LMTP on port 25"):
-        assert any(x.startswith(f"{plain.path}:{line_of(plain, section, key)}: ") for x in faults), \
-            repr(run)
+        place = f"{plain.path}:{line_of(plain, section, key)}: "
+        assert any(x.startswith(place) for x in faults), repr(run)
     expect(daemon.once(plain), 78)
 
 
