@@ -159,6 +159,25 @@ static void a_rollback_forgets(void **state)
 	OK(store_commit(fx->store, NULL));
 }
 
+/* Written: another process sees it, and the end of this one takes nothing back. */
+static void what_is_written_survives_the_process(void **state)
+{
+	struct fixture *fx = *state;
+	int64_t id = attempt(fx, "UID1", 0);
+
+	OK(store_write(fx->store, NULL));
+	assert_false(store_dirty(fx->store));
+	store_rollback(fx->store);
+	struct store *other = open_store(fx);
+	struct stored_message m = { .id = -1 };
+	OK(store_messages(other, "a", keep_message, &m, NULL));
+	assert_int_equal(m.id, id);
+	store_close(other);
+	OK(store_commit(fx->store, NULL)); /* durable, though nothing is open any more */
+	OK(store_write(fx->store, NULL));
+	OK(store_commit(fx->store, NULL));
+}
+
 /* K13: the disk is full at the commit: it says so, and nothing of it counts; later it works. */
 static void a_full_disk_fails_the_commit(void **state)
 {
@@ -467,6 +486,7 @@ int main(void)
 		TEST(reading_may_stop_early),
 		TEST(outcomes_survive),
 		TEST(a_rollback_forgets),
+		TEST(what_is_written_survives_the_process),
 		TEST(a_full_disk_fails_the_commit),
 		TEST(states_keep_the_time_of_delivery),
 		TEST(a_forgotten_row_is_gone),
