@@ -323,6 +323,8 @@ static void session_flush(void *ctx, bool durable)
 	size_t n = transport_write(s->transport, out.ptr, out.len);
 	if (n)
 		smtp_sent(s->smtp, n, now);
+	if (s->sending && n == out.len)
+		transport_ask_writable(s->transport); /* more of the body, after the others' turn */
 	at = smtp_deadline(s->smtp);
 	if (s->state == SESSION_IDLE && s->idle_since + s->relay->conf->idle_timeout_ms < at)
 		at = s->idle_since + s->relay->conf->idle_timeout_ms;

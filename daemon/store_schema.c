@@ -11,6 +11,8 @@
 
 #define SCHEMA_VERSION 1
 #define APPLICATION_ID 0x6d647064 /* "mdpd" */
+#define BUSY_TRIES     200
+#define BUSY_PAUSE_MS  20
 
 static const char schema[] =
 	"CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
@@ -139,6 +141,24 @@ static int translate_logins(struct file *f, struct clock *clock, struct err *err
 	return exec(f, strbuf_str(&text), err);
 }
 
+/*
+ * Switching to WAL does not wait for a busy database as everything else does: several processes
+ * that start at the same moment would fail each other.
+ */
+static int switch_to_wal(struct file *f, struct err *err)
+{
+	for (int tries = BUSY_TRIES; tries; tries--) {
+		int rc = sqlite3_exec(f->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
+		if (rc == SQLITE_OK)
+			return 0;
+		if ((rc & 0xff) != SQLITE_BUSY)
+			break;
+		sqlite3_sleep(
+			BUSY_PAUSE_MS); /* at start-up only: there is no loop yet to hold up */
+	}
+	return fail(f, err, "PRAGMA journal_mode = WAL");
+}
+
 int store_schema_open(sqlite3 *db, const char *path, struct clock *clock, struct rng *rng,
 	struct store_schema *out, struct err *err)
 {
@@ -147,10 +167,10 @@ int store_schema_open(sqlite3 *db, const char *path, struct clock *clock, struct
 
 	/* WAL stays in the file: look whose it is first. */
 	if (exec(&f, "PRAGMA trusted_schema = OFF; BEGIN", err) || check_schema(&f, &empty, err) ||
+		exec(&f, "COMMIT", err) || switch_to_wal(&f, err) ||
 		exec(&f,
-			"COMMIT; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-			"PRAGMA cache_size = -2048; PRAGMA wal_autocheckpoint = 4000;"
-			"BEGIN IMMEDIATE",
+			"PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;"
+			"PRAGMA wal_autocheckpoint = 4000; BEGIN IMMEDIATE",
 			err) ||
 		check_schema(&f, &empty, err) || (empty && create(&f, rng, err)) ||
 		load_key(&f, err) || translate_logins(&f, clock, err))

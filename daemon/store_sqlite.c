@@ -16,7 +16,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define BUSY_TIMEOUT_MS 10000 /* for `--once` beside a daemon */
+#define LOGIN_KEEP_MSEC (8LL * 24 * 60 * 60 * 1000) /* longer than any spacing or window */
+#define BUSY_TIMEOUT_MS 10000                       /* for `--once` beside a daemon */
 
 enum statement {
 	BEGIN,
@@ -56,7 +57,8 @@ static const char *const sql[] = {
 			" VALUES(?1, ?2, ?3, 1, 0, ?4)",
 	[ATTEMPT_MORE] = "UPDATE message SET attempts = attempts + 1, octets = ?2 WHERE id = ?1",
 	[UNCHARGE] = "UPDATE message SET attempts = max(attempts - 1, 0) WHERE id = ?1",
-	[DIGEST] = "UPDATE message SET digest = ?2 WHERE id = ?1",
+	[DIGEST] = "UPDATE message SET digest = ?2"
+		   " WHERE id = ?1 AND (digest IS NULL OR digest = ?2)",
 	[SAME] = "SELECT id, state FROM message WHERE account = ?1 AND uid = ?2 AND digest = ?3"
 		 " AND id <> ?4 ORDER BY id LIMIT 1 OFFSET ?5",
 	[STATE] = "UPDATE message SET state = ?2, reason = ?3,"
@@ -214,7 +216,9 @@ int store_uncharge(struct store *s, int64_t id, struct err *err)
 int store_digest(
 	struct store *s, int64_t id, const uint8_t digest[STORE_DIGEST_OCTETS], struct err *err)
 {
-	return change(s, err, DIGEST, "id", id, digest);
+	if (change(s, err, DIGEST, "id", id, digest))
+		return -1;
+	return sqlite3_changes(s->db) ? 0 : 1;
 }
 
 int store_same(struct store *s, const char *account, int64_t except, const char *uid,
@@ -322,6 +326,13 @@ int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err 
 }
 
 /* Reads the stamps that rate_wait() needs; *ages is the caller's to free. */
+/* A stamp of the future (a broken boot id, a foreign clock) is one of now: it must not open the
+ * door. */
+static msec_t age(msec_t now, msec_t stamp)
+{
+	return stamp < now ? now - stamp : 0;
+}
+
 static int login_ages(struct store *s, const char *provider, const char *account,
 	const struct rate_rule *rule, msec_t now, msec_t *last, msec_t **ages, size_t *n)
 {
@@ -330,7 +341,7 @@ static int login_ages(struct store *s, const char *provider, const char *account
 
 	*last = -1;
 	if (rc == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL)
-		*last = now - sqlite3_column_int64(st, 0);
+		*last = age(now, sqlite3_column_int64(st, 0));
 	sqlite3_reset(st);
 	if (rc != SQLITE_ROW)
 		return -1;
@@ -338,7 +349,7 @@ static int login_ages(struct store *s, const char *provider, const char *account
 	*n = 0;
 	st = query(s, LOGIN_AGES, "si", provider, (int64_t)rule->limit);
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW && *n < rule->limit)
-		(*ages)[(*n)++] = now - sqlite3_column_int64(st, 0);
+		(*ages)[(*n)++] = age(now, sqlite3_column_int64(st, 0));
 	sqlite3_reset(st);
 	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : -1;
 }
@@ -348,8 +359,7 @@ int store_login(struct store *s, const char *provider, const char *account,
 	struct err *err)
 {
 	AUTO(mem_freep) msec_t *ages = NULL;
-	msec_t now, last,
-		keep = rule->window_ms > rule->spacing_ms ? rule->window_ms : rule->spacing_ms;
+	msec_t now, last, keep = LOGIN_KEEP_MSEC;
 	size_t n;
 
 	if (store_commit(s, err) || begin(s, err))
@@ -449,8 +459,8 @@ int store_open(const char *state_dir, struct clock *clock, struct rng *rng, stru
 	struct stat st;
 
 	if (stat(state_dir, &st) || !S_ISDIR(st.st_mode))
-		return err_set(err, ERR_LOCAL, errno, "state_dir %s: %s; create it for this user",
-			state_dir, errno ? strerror(errno) : "not a directory");
+		return err_set(err, ERR_LOCAL, ENOTDIR, "state_dir %s: %s; create it for this user",
+			state_dir, stat(state_dir, &st) ? strerror(errno) : "not a directory");
 	strbuf_addf(&path, "%s/" STORE_FILE, state_dir);
 	mode_t mask = umask(0077);
 	struct store *s = mem_zalloc(sizeof *s);

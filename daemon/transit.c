@@ -220,6 +220,27 @@ static void open_spool(struct transit *t)
 		t->spool = spool_new(&t->fetch->env->spool);
 }
 
+/*
+ * Writes the content's digest into the row. If the row is of another content, the UID was reused
+ * before that one had an end: this is a message of its own.
+ */
+static int identify(struct transit *t, struct err *err)
+{
+	struct env *env = t->fetch->env;
+	const uint8_t *digest = spool_digest(t->spool);
+	int rc = store_digest(env->store, t->row, digest, err);
+
+	if (rc <= 0)
+		return rc;
+	t->row = 0;
+	if (store_attempt(env->store, t->fetch->account->name,
+		    maildrop_item_uid(&t->fetch->maildrop, t->number), t->listed_octets,
+		    env_wall(env), &t->row, err))
+		return -1;
+	maildrop_item(&t->fetch->maildrop, t->number)->row = t->row;
+	return store_digest(env->store, t->row, digest, err);
+}
+
 void transit_received(struct transit *t)
 {
 	struct env *env = t->fetch->env;
@@ -244,7 +265,7 @@ void transit_received(struct transit *t)
 	}
 	if (t->verify && settle_known(t))
 		return;
-	if (store_digest(env->store, t->row, spool_digest(t->spool), &err)) {
+	if (identify(t, &err)) {
 		transit_failed(t, &err);
 		transit_settle(t, ITEM_LEFT);
 		return;

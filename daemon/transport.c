@@ -273,6 +273,12 @@ size_t transport_write(struct transport *t, const char *buf, size_t len)
 	return (size_t)n;
 }
 
+void transport_ask_writable(struct transport *t)
+{
+	t->blocked = true;
+	event_add(t->writable, NULL);
+}
+
 static void next_address(struct transport *t);
 
 static void connected(struct transport *t)

@@ -56,7 +56,8 @@ struct transport *transport_open(struct loop *loop, const struct transport_targe
 void transport_starttls(struct transport *t); /* on_open follows, or on_closed */
 /* Takes as much as goes out now; less than len: on_writable will come. */
 size_t transport_write(struct transport *t, const char *buf, size_t len);
-void transport_free(struct transport *t); /* closes; NULL is fine */
+void transport_ask_writable(struct transport *t); /* on_writable will come, in a later turn */
+void transport_free(struct transport *t);         /* closes; NULL is fine */
 
 bool transport_is_open(const struct transport *t);
 const char *transport_peer_ip(const struct transport *t); /* "192.0.2.1", "" for unix */

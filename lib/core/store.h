@@ -71,6 +71,7 @@ int store_attempt(struct store *s, const char *account, const char *uid, uint64_
 	wall_t now, int64_t *id, struct err *err) must_check;
 /* The attempt ended in good order through no fault of the message: it does not count. */
 int store_uncharge(struct store *s, int64_t id, struct err *err) must_check;
+/* 1: the row has another digest already, so it is of another message; nothing was changed. */
 int store_digest(struct store *s, int64_t id, const uint8_t digest[STORE_DIGEST_OCTETS],
 	struct err *err) must_check;
 /*

@@ -3,7 +3,7 @@ import pytest
 from conftest import PASSWORD, expect, fake_provider
 from mdtest import daemon, messages
 from mdtest.pop3fake import Pop3Fake
-from mdtest.sink import Sink
+from mdtest.sink import Sink, SmtpSink
 
 
 def mail(recipient="hans", subject="Hallo", **keys):
@@ -246,3 +246,15 @@ def test_same_mail_stored_twice_for_one_person_arrives_once(config):
         assert accepted(sink) == ["eva", "hans"]
         assert len(run.log.find("message.suppressed", recipient="hans@firma.example")) == 1
         assert provider.maildrop == []
+
+
+def test_large_message_to_a_relay_that_keeps_up(house, dovecot, box):
+    """Output that goes out at once never blocks: the rest of the body must follow all the same."""
+    target = SmtpSink().start()
+    try:
+        house.relays["house"] = {"host": "127.0.0.1", "port": target.port, "tls": "none"}
+        dovecot.put(box, messages.stored("hans", "large", (b"x" * 70 + b"\r\n") * 500_000))
+        expect(daemon.once(house), 0)
+        assert dovecot.count(box) == 0
+    finally:
+        assert target.stop() == 1
