@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define NAMES_OF_ONE 10 /* people of one sample that are looked at, and no more */
+#define NAME_OCTETS  76 /* RFC 5322 section 2.1.1: a name and its colon fit into a line */
 #define RARE_ONE_OF  4  /* a header in fewer than one of so many samples is no evidence */
 
 static const char *const places[] = { "top", "inside", "bottom" };
@@ -223,7 +224,7 @@ static size_t rank(struct strview name)
 
 static bool may_be_envelope(const struct header_field *f)
 {
-	if (f->malformed || !memchr(f->value.ptr, '@', f->value.len))
+	if (f->malformed || f->name.len > NAME_OCTETS || !memchr(f->value.ptr, '@', f->value.len))
 		return false;
 	for (size_t i = 0; i < ARRAY_LEN(no_envelope); i++) {
 		struct strview no = sv_str(no_envelope[i]);

@@ -1,0 +1,39 @@
+/*
+ * What the commands of multidropctl share: how they are called, how they end, how they speak.
+ *
+ * A command prints its result on stdout and its complaints on stderr, and returns the exit status.
+ * Foreign bytes reach neither of them but through escape_foreign() or JSON.
+ */
+#pragma once
+
+#include "core/config.h"
+
+#include <jansson.h>
+
+#define CTL_REFUSED 1 /* refused or failed; the reason is on stderr */
+
+#define CTL_SAMPLES_DEFAULT 50
+#define CTL_SAMPLES_MAX     500
+
+struct ctl_call {                          /* the command line, borrowed */
+	const char *config_path, *account; /* account NULL: not given */
+	const char *argument;              /* what stands behind the options, or NULL */
+	uint32_t samples;
+	bool json;
+};
+
+int ctl_explain(const struct ctl_call *call);
+int ctl_probe(const struct ctl_call *call);
+
+/* "multidropctl: TEXT" on stderr; returns CTL_REFUSED. */
+int ctl_fail(const char *fmt, ...) format_like(1, 2);
+/*
+ * The configuration and the account that the call names. 0; else the exit status, and stderr says
+ * why: the faults as the daemon prints them. *config is the caller's to unref.
+ */
+int ctl_open(const struct ctl_call *call, struct config **config,
+	const struct conf_account **account) must_check;
+/* Any text as a JSON string: what is not UTF-8 is escaped. NULL becomes null. */
+json_t *ctl_json(const char *text);
+int ctl_print_json(json_t *take_value); /* one object, indented; returns 0 */
+void ctl_add_foreign(struct strbuf *out, const char *text);

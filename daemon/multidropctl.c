@@ -1,0 +1,155 @@
+/*
+ * multidropctl(8): the table of its commands, their command lines, their help.
+ *
+ * Owns no state. A command is a row here and a function in ctl.h; which options it takes is part of
+ * the row, so that an option it would ignore is refused instead.
+ */
+#include "conf_file.h"
+#include "ctl.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <sysexits.h>
+
+struct command {
+	const char *name, *options; /* the letters that it takes */
+	const char *arguments, *help;
+	const char *about; /* for its own --help */
+	bool argument;     /* takes one, and needs it */
+	int (*run)(const struct ctl_call *call);
+};
+
+static const struct command commands[] = {
+	{ "explain", "acj", "-a ACCOUNT [-c FILE] [--json] MESSAGE|-",
+		"whom a message would go to, and why; offline",
+		"Reads a stored message, from a file or with - from standard input, and shows its "
+		"header\n"
+		"with the trust boundary, the verdict on each candidate line, the recipients, the\n"
+		"envelope sender and what would be done. Nothing is sent or stored.\n",
+		true, ctl_explain },
+	{ "probe", "acsj", "-a ACCOUNT [-c FILE] [--samples N] [--json]",
+		"which header of a maildrop carries the recipient; one login",
+		"Logs in once (locks, min_interval and login_limit hold as for the daemon), reads "
+		"the\n"
+		"headers of the newest messages with TOP, changes nothing on the server, and "
+		"prints\n"
+		"what each header says, and the configuration that follows from it.\n",
+		false, ctl_probe },
+};
+
+static const struct option options[] = {
+	{ "account", required_argument, NULL, 'a' },
+	{ "config", required_argument, NULL, 'c' },
+	{ "samples", required_argument, NULL, 's' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+static const struct {
+	char letter;
+	const char *text;
+} option_help[] = {
+	{ 'a', "  -a, --account NAME   the account, as the configuration names it\n" },
+	{ 'c', "  -c, --config FILE    configuration (" CONF_FILE_DEFAULT ")\n" },
+	{ 's', "  --samples N          read at most N messages, 1 to 500 (50)\n" },
+	{ 'j', "  --json               print one JSON object\n" },
+};
+
+static int help(void)
+{
+	printf("usage: multidropctl COMMAND [options]\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		printf("  %s %s\n      %s\n", commands[i].name, commands[i].arguments,
+			commands[i].help);
+	printf("\n  -V, --version   print the version and exit\n"
+	       "  -h, --help      print this and exit; behind a command: more about that\n\n"
+	       "Exit status: 0 done; 1 refused or failed, with the reason on stderr; 64 usage;\n"
+	       "78 configuration.\n");
+	return 0;
+}
+
+static int help_on(const struct command *c)
+{
+	printf("usage: multidropctl %s %s\n%s\n", c->name, c->arguments, c->about);
+	for (size_t i = 0; i < ARRAY_LEN(option_help); i++)
+		if (strchr(c->options, option_help[i].letter))
+			fputs(option_help[i].text, stdout);
+	return 0;
+}
+
+/* c: NULL: no command yet. */
+static int misuse(const struct command *c, const char *what)
+{
+	fprintf(stderr, "multidropctl: %s; see multidropctl %s%s--help\n", what, c ? c->name : "",
+		c ? " " : "");
+	return EX_USAGE;
+}
+
+/* -1: go on; else the exit status. */
+static int take_option(const struct command *c, int letter, struct ctl_call *call)
+{
+	uint64_t number;
+
+	if (letter == 'h')
+		return help_on(c);
+	if (letter == '?')
+		return misuse(c, "the command line cannot be read");
+	if (!strchr(c->options, letter))
+		return misuse(c, "an option that this command does not take");
+	switch (letter) {
+	case 'a':
+		call->account = optarg;
+		break;
+	case 'c':
+		call->config_path = optarg;
+		break;
+	case 'j':
+		call->json = true;
+		break;
+	case 's':
+		if (!sv_number(sv_str(optarg), CTL_SAMPLES_MAX, &number) || !number)
+			return misuse(c, "--samples is a number from 1 to 500");
+		call->samples = (uint32_t)number;
+		break;
+	}
+	return -1;
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+	struct ctl_call call = { .config_path = CONF_FILE_DEFAULT, .samples = CTL_SAMPLES_DEFAULT };
+	int letter;
+
+	while ((letter = getopt_long(argc, argv, "a:c:h", options, NULL)) != -1) {
+		int status = take_option(c, letter, &call);
+		if (status >= 0)
+			return status;
+	}
+	if (strchr(c->options, 'a') && !call.account)
+		return misuse(c, "--account is missing");
+	if (argc - optind != c->argument)
+		return misuse(c, c->argument ? "one argument is wanted" : "too many words");
+	call.argument = argv[optind];
+	int status = c->run(&call);
+	if (fflush(stdout) || ferror(stdout))
+		return ctl_fail("the result could not be written");
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(word, "-V") || !strcmp(word, "--version"))
+		return puts("multidropctl " MULTIDROPD_VERSION) < 0;
+	if (!strcmp(word, "-h") || !strcmp(word, "--help"))
+		return help();
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (!strcmp(word, commands[i].name)) {
+			argv[1] = argv[0]; /* for getopt's complaints */
+			return run_command(&commands[i], argc - 1, argv + 1);
+		}
+	return misuse(NULL, *word ? "there is no such command" : "a command is missing");
+}
