@@ -9,9 +9,9 @@
 #include "app.h"
 
 #include "account.h"
+#include "backscatter.h"
 #include "base/log.h"
 #include "conf_file.h"
-#include "store_sqlite.h"
 #include "sysd.h"
 #include "system.h"
 
@@ -25,9 +25,6 @@
 /* Longest wait for replies to final dots after SIGTERM; the unit's stop timeout is longer. */
 #define STOP_MSEC 20000
 
-/* How long at most a commit waits for the dots of others. */
-#define GATHER_USEC 1000
-
 struct app {
 	struct env env;
 	const struct app_options *options;
@@ -35,9 +32,10 @@ struct app {
 	struct relay **relays; /* as config->relays */
 	size_t nrelays;
 	TAILQ_HEAD(, account) accounts;
-	struct event *signals[4], *timer, *watchdog, *gather;
+	struct event *signals[4], *timer, *watchdog, *hourly;
+	struct backscatter *backscatter;
 	struct step schedule;
-	bool stopping, stop_now, gathered;
+	bool stopping, stop_now;
 	msec_t stop_deadline;
 	int status;
 };
@@ -237,6 +235,32 @@ static int make_relays(struct app *app, struct config *config, struct relay ***o
 	return 0;
 }
 
+/* A domain that the relay serves: one that an account sends to it. NULL: none is known. */
+static const char *served_domain(const struct config *c, const struct conf_relay *relay)
+{
+	for (size_t i = 0; i < c->naccounts; i++) {
+		const struct conf_account *a = c->accounts[i];
+		if (a->relay != relay || !a->enabled)
+			continue;
+		if (a->domains.n)
+			return a->domains.items[0] + (a->domains.items[0][0] == '.');
+		if (a->recipient && strchr(a->recipient, '@'))
+			return strrchr(a->recipient, '@') + 1;
+	}
+	return NULL;
+}
+
+static void on_hour(evutil_socket_t fd, short what, void *ctx)
+{
+	struct app *app = ctx;
+
+	for (size_t i = 0; i < app->nrelays && !app->stopping; i++) {
+		const char *domain = served_domain(app->config, relay_conf(app->relays[i]));
+		if (domain)
+			backscatter_ask(app->backscatter, app->relays[i], domain);
+	}
+}
+
 /* ---- configuration ---- */
 
 static void log_faults(const struct faults *faults, enum log_event event)
@@ -399,13 +423,6 @@ static void watch_signals(struct app *app)
 
 /* ---- life ---- */
 
-static void on_gathered(evutil_socket_t fd, short what, void *ctx)
-{
-	struct app *app = ctx;
-
-	app->gathered = true;
-}
-
 static bool finished(const struct app *app)
 {
 	const struct account *a;
@@ -422,22 +439,14 @@ static int start(struct app *app, struct err *err)
 {
 	struct env *env = &app->env;
 	msec_t watchdog = sysd_watchdog_every();
+	int rc = env_open(env, app->config->state_dir, on_commit_failed, app, err);
 
-	env->clock = &system_clock;
-	env->rng = &system_rng;
+	if (rc)
+		return rc == ENV_NO_STATE ? EX_CANTCREAT : EX_SOFTWARE;
 	env->dry_run = app->options->dry_run;
-	env->spool.dir = app->config->state_dir;
 	TAILQ_INIT(&app->accounts);
-	if (store_open(app->config->state_dir, env->clock, env->rng, &env->store, err))
-		return EX_CANTCREAT;
-	if (loop_init(&env->loop, env->clock, err))
-		return EX_SOFTWARE;
-	turn_init(&env->turn, env->store);
-	TAILQ_INIT(&env->gate);
-	env->turn.on_failure = on_commit_failed;
 	step_init(&app->schedule, on_schedule, app);
 	app->timer = event_new(env->loop.base, -1, 0, on_timer, app);
-	app->gather = event_new(env->loop.base, -1, 0, on_gathered, app);
 	watch_signals(app);
 	if (watchdog) {
 		app->watchdog = event_new(env->loop.base, -1, EV_PERSIST, on_watchdog, app);
@@ -445,57 +454,27 @@ static int start(struct app *app, struct err *err)
 			&(struct timeval){
 				.tv_sec = watchdog / 1000, .tv_usec = watchdog % 1000 * 1000 });
 	}
+	app->backscatter = backscatter_new(env);
+	app->hourly = event_new(env->loop.base, -1, EV_PERSIST, on_hour, app);
 	if (make_relays(app, app->config, &app->relays, err))
 		return EX_CONFIG;
 	app->nrelays = app->config->nrelays;
+	if (!app->options->once) {
+		event_add(app->hourly, &(struct timeval){ .tv_sec = 60 * 60 });
+		event_active(app->hourly, EV_TIMEOUT, 0);
+	}
 	apply_accounts(app, !app->options->once);
 	return 0;
-}
-
-/*
- * Lets others catch up whose transaction is about to send its content: their dots share the commit.
- * What is answered meanwhile is written at once.
- */
-static void gather(struct app *app)
-{
-	struct env *env = &app->env;
-
-	app->gathered = !env->approaching;
-	event_add(app->gather, &(struct timeval){ .tv_usec = GATHER_USEC });
-	while (env->approaching && !app->gathered) {
-		(void)event_base_loop(env->loop.base, EVLOOP_ONCE);
-		turn_write(&env->turn);
-		turn_output(&env->turn);
-	}
-	event_del(app->gather);
-}
-
-/*
- * What a relay has accepted is written before anything else: from here on kill -9 sends nothing
- * twice. The disk is waited for only when somebody needs it, and for as many at once as possible.
- */
-static void end_turn(struct app *app)
-{
-	struct env *env = &app->env;
-
-	turn_write(&env->turn);
-	turn_output(&env->turn);
-	if (!TAILQ_EMPTY(&env->turn.after_commit) || !TAILQ_EMPTY(&env->gate)) {
-		gather(app);
-		step_run(&env->gate, true);
-		turn_commit(&env->turn);
-	}
-	loop_reap(&env->loop);
 }
 
 static void run(struct app *app)
 {
 	wake(app);
-	end_turn(app);
+	env_end_turn(&app->env);
 	while (!finished(app)) {
 		if (event_base_loop(app->env.loop.base, EVLOOP_ONCE) < 0)
 			break;
-		end_turn(app);
+		env_end_turn(&app->env);
 	}
 }
 
@@ -512,23 +491,20 @@ static int once_status(const struct app *app)
 
 static void tear_down(struct app *app)
 {
-	/* The process ends: connections, locks and memory go with it; the state is durable. */
-	for (size_t i = 0; i < ARRAY_LEN(app->signals); i++)
-		if (app->signals[i])
-			event_free(app->signals[i]);
-	if (app->watchdog)
-		event_free(app->watchdog);
-	if (app->timer)
-		event_free(app->timer);
-	if (app->gather)
-		event_free(app->gather);
-	while (!app->stop_now && !TAILQ_EMPTY(&app->accounts))
-		account_free(app, TAILQ_FIRST(&app->accounts));
-	if (!app->stop_now)
+	struct event *events[] = { app->signals[0], app->signals[1], app->signals[2],
+		app->signals[3], app->watchdog, app->timer, app->hourly };
+
+	for (size_t i = 0; i < ARRAY_LEN(events); i++)
+		if (events[i])
+			event_free(events[i]);
+	if (!app->stop_now) { /* else replies are still due, and the process ends with its
+				 connections */
+		backscatter_free(app->backscatter);
+		while (!TAILQ_EMPTY(&app->accounts))
+			account_free(app, TAILQ_FIRST(&app->accounts));
 		free_relays(app->relays, app->nrelays);
-	store_close(app->env.store);
-	if (app->env.loop.base && !app->stop_now)
-		loop_free(&app->env.loop);
+		env_close(&app->env);
+	}
 	config_unref(app->config);
 }
 
@@ -562,10 +538,7 @@ int app_run(struct config *config, const struct app_options *options)
 		run(&app);
 		status = options->once ? once_status(&app) : 0;
 	}
-	if (status != EX_CANTCREAT || app.env.store)
-		tear_down(&app);
-	else
-		config_unref(config);
+	tear_down(&app);
 	if (lock >= 0)
 		close(lock);
 	return status;

@@ -14,11 +14,26 @@ struct env {
 	struct turn turn;
 	struct store *store;
 	struct spool_area spool;
-	/* Over all relays, for the grouping of commits (app.c): */
+	/* Over all relays, for the grouping of commits (env.c): */
 	unsigned approaching;  /* transactions that are about to send their content */
 	struct step_list gate; /* content is out, the dot waits for its record */
+	struct event *gather;
+	bool gathered;
 	bool dry_run;
 };
+
+/*
+ * Opens the state and makes a loop, with the real clock. state_dir is borrowed. 0; ENV_NO_STATE:
+ * the state cannot be used; -1: there can be no loop. After either failure env_close() is still
+ * due.
+ */
+#define ENV_NO_STATE 1
+int env_open(struct env *env, const char *state_dir,
+	void (*on_failure)(void *ctx, const struct err *err), void *ctx, struct err *err)
+	must_check;
+/* Makes the last changes durable and frees what env_open() made; connections are gone by then. */
+void env_close(struct env *env);
+void env_end_turn(struct env *env); /* after each pass of the loop: commits, steps, output */
 
 static inline msec_t env_now(const struct env *env)
 {

@@ -90,6 +90,8 @@ int listing_take(struct fetch *f, struct err *err)
 	maildrop_listed(m);
 	if (store_messages(f->env->store, f->account->name, on_row, f, err))
 		return -1;
+	if (store_watch(f->env->store, f->account->name, &f->watch, err))
+		return -1;
 	maildrop_plan(m);
 	f->stats.listed = m->n;
 	log_unusable(f);

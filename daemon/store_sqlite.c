@@ -40,6 +40,10 @@ enum statement {
 	DEDUPE_PURGE,
 	QUIT_OK,
 	SET_QUIT_OK,
+	WATCH,
+	SET_WATCH,
+	RELAY_ASKED,
+	SET_RELAY_ASKED,
 	LOGIN_LAST,
 	LOGIN_AGES,
 	LOGIN_PURGE,
@@ -78,6 +82,12 @@ static const char *const sql[] = {
 	[QUIT_OK] = "SELECT quit_ok FROM account WHERE name = ?1",
 	[SET_QUIT_OK] = "INSERT INTO account(name, quit_ok) VALUES(?1, ?2)"
 			" ON CONFLICT DO UPDATE SET quit_ok = ?2",
+	[WATCH] = "SELECT recent, n, changed FROM watch WHERE account = ?1",
+	[SET_WATCH] = "INSERT OR REPLACE INTO watch(account, recent, n, changed)"
+		      " VALUES(?1, ?2, ?3, ?4)",
+	[RELAY_ASKED] = "SELECT asked_at FROM relay WHERE name = ?1",
+	[SET_RELAY_ASKED] = "INSERT OR REPLACE INTO relay(name, asked_at, takes_unknown)"
+			    " VALUES(?1, ?2, ?3)",
 	[LOGIN_LAST] = "SELECT max(boot_ms) FROM login WHERE account = ?1",
 	[LOGIN_AGES] = "SELECT boot_ms FROM login WHERE provider = ?1"
 		       " ORDER BY boot_ms DESC LIMIT ?2",
@@ -326,6 +336,42 @@ int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err 
 }
 
 /* Reads the stamps that rate_wait() needs; *ages is the caller's to free. */
+int store_watch(struct store *s, const char *account, struct watch *w, struct err *err)
+{
+	sqlite3_stmt *st = query(s, WATCH, "s", account);
+	int rc = sqlite3_step(st);
+
+	*w = (struct watch){ 0 };
+	if (rc == SQLITE_ROW)
+		*w = (struct watch){ .recent = (uint64_t)sqlite3_column_int64(st, 0),
+			.n = (uint32_t)sqlite3_column_int(st, 1),
+			.changed = sqlite3_column_int(st, 2) };
+	sqlite3_reset(st);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "reading the watch");
+}
+
+int store_set_watch(struct store *s, const char *account, const struct watch *w, struct err *err)
+{
+	return change(s, err, SET_WATCH, "siii", account, (int64_t)w->recent, (int64_t)w->n,
+		(int64_t)w->changed);
+}
+
+int store_relay_asked(struct store *s, const char *relay, wall_t *at, struct err *err)
+{
+	sqlite3_stmt *st = query(s, RELAY_ASKED, "s", relay);
+	int rc = sqlite3_step(st);
+
+	*at = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+	sqlite3_reset(st);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "reading the relay");
+}
+
+int store_set_relay_asked(
+	struct store *s, const char *relay, wall_t at, bool taken, struct err *err)
+{
+	return change(s, err, SET_RELAY_ASKED, "sii", relay, at, (int64_t)taken);
+}
+
 /* A stamp of the future (a broken boot id, a foreign clock) is one of now: it must not open the
  * door. */
 static msec_t age(msec_t now, msec_t stamp)

@@ -12,6 +12,8 @@
 #include "mail/rewrite.h"
 #include "plan.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define TRIES_MAX         3   /* connections that a message may see fail in one cycle */
@@ -145,15 +147,40 @@ static int parse(struct transit *t, struct err *err)
 	return 0;
 }
 
-static void explain(struct transit *t)
+static void log_news(struct transit *t, enum watch_news news)
 {
+	const struct watch *w = &t->fetch->watch;
+	char counts[80];
+
+	if (news == WATCH_NOTHING)
+		return;
+	snprintf(counts, sizeof counts, "found in %" PRIu32 " of the last %" PRIu32 " messages",
+		watch_found(w), w->n);
+	fetch_log(t->fetch,
+		&(struct log_entry){ .event = EV_ENVELOPE_CHANGED,
+			.level = news == WATCH_BACK ? LVL_NOTICE : LVL_ERROR,
+			.reason = counts,
+			.text = news == WATCH_BACK
+				? "the envelope header is back where it was expected"
+				: "the envelope header has stopped coming: the provider may have "
+				  "changed; see multidropctl probe" });
+}
+
+/* Is the envelope header where it is expected? Said for the message, and kept for the account. */
+static int watch(struct transit *t, struct err *err)
+{
+	struct fetch *f = t->fetch;
 	const struct resolution *r = &t->resolution;
 
-	if (r->envelope_missing && t->fetch->account->rules.mode == RESOLVE_MULTIDROP)
+	if (f->account->rules.mode != RESOLVE_MULTIDROP || !f->account->rules.nrules)
+		return 0;
+	if (r->envelope_missing)
 		transit_note(t,
 			&(struct log_entry){ .event = EV_ENVELOPE_MISSING,
 				.reason = r->unresolved,
 				.text = "no envelope header where the provider should put it" });
+	log_news(t, watch_note(&f->watch, !r->envelope_missing));
+	return store_set_watch(f->env->store, f->account->name, &f->watch, err);
 }
 
 static bool is_truncated(struct transit *t)
@@ -265,14 +292,13 @@ void transit_received(struct transit *t)
 	}
 	if (t->verify && settle_known(t))
 		return;
-	if (identify(t, &err)) {
+	if (identify(t, &err) || watch(t, &err)) {
 		transit_failed(t, &err);
 		transit_settle(t, ITEM_LEFT);
 		return;
 	}
 	identity_make(store_key(env->store), t->fetch->account->name,
 		maildrop_item_uid(&t->fetch->maildrop, t->number), spool_digest(t->spool), t->id);
-	explain(t);
 	loop = loops(t);
 	if (loop)
 		transit_hold(t, loop);

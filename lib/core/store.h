@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/rate.h"
+#include "core/watch.h"
 
 #define STORE_DIGEST_OCTETS 32
 
@@ -103,6 +104,16 @@ int store_dedupe_note(struct store *s, const char *account, const char *recipien
 /* Notes older than `before` are of no use any more. */
 int store_dedupe_purge(struct store *s, const char *account, wall_t before, struct err *err)
 	must_check;
+
+/* What core/watch.h remembers of an account; zero when nothing is known. */
+int store_watch(struct store *s, const char *account, struct watch *w, struct err *err) must_check;
+int store_set_watch(struct store *s, const char *account, const struct watch *w, struct err *err)
+	must_check;
+
+/* When was a relay last asked for an address that cannot exist (0: never)? And its answer. */
+int store_relay_asked(struct store *s, const char *relay, wall_t *at, struct err *err) must_check;
+int store_set_relay_asked(
+	struct store *s, const char *relay, wall_t at, bool taken, struct err *err) must_check;
 
 /* Did this account's last session end with a confirmed QUIT? */
 int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err) must_check;

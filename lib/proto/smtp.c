@@ -131,7 +131,8 @@ static void enter_mail(struct smtp *s)
 	for (size_t i = 0; i < mail->nrcpts; i++)
 		if (mail->rcpts[i].outcome == SMTP_PENDING)
 			say_rcpt(s, &mail->rcpts[i]);
-	say(s, "DATA", "", "");
+	if (!mail->verify)
+		say(s, "DATA", "", "");
 }
 
 /* The next recipient without an outcome; NULL: MAIL was refused, and with it all of them. */
@@ -275,14 +276,14 @@ static enum smtp_state on_rcpt(struct smtp *s, const struct smtp_reply *r)
 {
 	struct smtp_rcpt *rcpt = next_rcpt(s);
 
-	if (rcpt && refused(r))
-		settle(rcpt, smtp_rcpt_refusal(r->code, s->taken), r);
+	if (rcpt && (refused(r) || s->mail->verify))
+		settle(rcpt, refused(r) ? smtp_rcpt_refusal(r->code, s->taken) : SMTP_ACCEPTED, r);
 	else if (rcpt)
 		s->taken++;
 	s->rcpt++;
 	if (--s->left)
 		return STATE_RCPT;
-	return s->taken || s->ext.pipelining ? STATE_DATA : STATE_IDLE;
+	return !s->mail->verify && (s->taken || s->ext.pipelining) ? STATE_DATA : STATE_IDLE;
 }
 
 static enum smtp_state on_data(struct smtp *s, const struct smtp_reply *r)

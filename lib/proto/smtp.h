@@ -60,6 +60,7 @@ struct smtp_mail {
 	bool utf8_header;  /* content needs SMTPUTF8 on its own account; a non-ASCII address sets it
 			      too */
 	bool notify_never; /* NOTIFY=NEVER on each RCPT where DSN is offered */
+	bool verify;       /* only ask: SMTP_ACCEPTED is "would be taken"; no DATA, RSET follows */
 };
 
 enum smtp_event_type {

@@ -2,8 +2,8 @@
  * The SMTP/LMTP machine behind the dialog runner.
  *
  *	param tls none|opportunistic|starttls|implicit    param lmtp yes    param dot_timeout
- *SECONDS do mail from=ADDRESS to=ADDRESS... [size=N] [8bit] [utf8] [never] do header|body|lf TEXT
- *a piece of content    do dot    do quit    do secured
+ *SECONDS do mail from=ADDRESS to=ADDRESS... [size=N] [8bit] [utf8] [never] [verify] do
+ *header|body|lf TEXT a piece of content    do dot    do quit    do secured
  *
  * Events: starttls, ready, body, done, closed, failed CLASS; the last three name the outcome of
  *each recipient, done with the code that decided it: "done accepted:250 later:452".
@@ -193,6 +193,8 @@ static bool mail_word(struct session *s, struct strview w)
 		s->mail.eightbit = true;
 	else if (sv_eq(name, SV("utf8")))
 		s->mail.utf8_header = true;
+	else if (sv_eq(name, SV("verify")))
+		s->mail.verify = true;
 	else if (sv_eq(name, SV("never")))
 		s->mail.notify_never = true;
 	else
