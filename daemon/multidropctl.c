@@ -53,8 +53,8 @@ static const struct {
 } option_help[] = {
 	{ 'a', "  -a, --account NAME   the account, as the configuration names it\n" },
 	{ 'c', "  -c, --config FILE    configuration (" CONF_FILE_DEFAULT ")\n" },
-	{ 's', "  --samples N          read at most N messages, 1 to 500 (50)\n" },
-	{ 'j', "  --json               print one JSON object\n" },
+	{ 's', "      --samples N      read at most N messages, 1 to 500 (50)\n" },
+	{ 'j', "      --json           print one JSON object\n" },
 };
 
 static int help(void)
