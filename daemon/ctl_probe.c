@@ -316,7 +316,7 @@ static int log_in(struct probe *p, const struct config *config)
 	if (provider->tls.mode != TLS_NONE &&
 		tls_client_new(provider->host, provider->tls.ca_file, true, &tls, &err))
 		return ctl_fail("%s", err.text);
-	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail */
+	(void)signal(SIGPIPE, SIG_IGN);               /* cannot fail */
 	int status = take_permit(config, p->account); /* last: it counts from here */
 	if (status) {
 		tls_client_free(tls);

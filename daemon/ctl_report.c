@@ -88,7 +88,7 @@ static void add_answer(struct strbuf *out, const struct survey *s)
 	add_items(out, "Trusted hosts:     ", &s->trusted_by);
 	strbuf_addf(out, "Copies:              %s\nCertainty:           %s\n",
 		copies_text[s->copies], survey_certainty_name(s->certainty));
-	add_sentences(out, "Not surer, because\n", &s->doubts);
+	add_sentences(out, "Not sure, or not known\n", &s->doubts);
 }
 
 static int print_text(const struct probe_report *r, const char *stanza)
