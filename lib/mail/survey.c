@@ -240,7 +240,7 @@ static struct survey_row *row_of(struct survey *s, struct strview name)
 	for (size_t i = 0; i < s->nrows; i++)
 		if (sv_ieq(sv_str(s->rows[i].header), name))
 			return &s->rows[i];
-	if (s->nrows == SURVEY_ROWS_MAX && rank(name) == ARRAY_LEN(known))
+	if (s->nrows >= SURVEY_ROWS_MAX && rank(name) == ARRAY_LEN(known))
 		return NULL;
 	mem_grow(&s->rows, &s->cap_rows, s->nrows + 1, sizeof *s->rows);
 	s->rows[s->nrows] = (struct survey_row){ .header = mem_strndup(name.ptr, name.len) };

@@ -258,6 +258,28 @@ static void test_few_messages(void **state)
 	survey_free(&s);
 }
 
+/* Any number of header names, but no more of the unknown ones than the limit, and the known ones.
+ */
+static void test_limit_of_names(void **state)
+{
+	struct strbuf text = STRBUF_INIT;
+	struct shop shop = { 0 };
+	struct survey s;
+
+	for (int i = 0; i < 2 * SURVEY_ROWS_MAX; i++)
+		strbuf_addf(&text, "X-%d: hans@firma.example\r\n", i);
+	strbuf_adds(&text,
+		"Envelope-To: eva@firma.example\r\nDelivered-To: m1@p.example\r\n"
+		"X-Last: hans@firma.example\r\n" IN AUTHORS "\r\n");
+	put(&shop, strbuf_str(&text));
+	survey(&account, shop.headers, shop.n, &s);
+	assert_int_equal(s.nrows, SURVEY_ROWS_MAX + 2);
+	assert_summary(&s, "Envelope-To top first", "known among many");
+	survey_free(&s);
+	empty(&shop);
+	strbuf_free(&text);
+}
+
 /* A few people with hyphens in their names are no prefix. */
 static void test_no_prefix_of_two(void **state)
 {
@@ -380,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_advice_resolves),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_few_messages),
+		cmocka_unit_test(test_limit_of_names),
 		cmocka_unit_test(test_no_prefix_of_two),
 		cmocka_unit_test(test_stored_once_for_each),
 		cmocka_unit_test(test_hosts),
