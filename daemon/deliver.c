@@ -250,7 +250,7 @@ static void pump(struct transit *t)
 		transit_leave(t, true);
 		break;
 	case DELIVERY_DEFER:
-		transit_leave(t, true);
+		transit_defer(t);
 		break;
 	case DELIVERY_HOLD:
 		transit_hold(t, t->delivery.reason);

@@ -117,6 +117,8 @@ static bool window_open(const struct fetch *f)
 {
 	uint64_t next = maildrop_peek_wanted(&f->maildrop);
 
+	if (f->maildrop.no_uidl && f->fresh + f->in_window >= MAILDROP_BATCH)
+		return false;
 	if (f->no_more || !next || f->in_window >= FETCH_WINDOW_MESSAGES)
 		return false;
 	return !f->in_window || f->window_octets + next <= FETCH_WINDOW_OCTETS;
@@ -226,6 +228,10 @@ static void on_ready(struct fetch *f)
 	pop3_list(f->pop3, now);
 }
 
+/*
+ * No UIDL. Where the server never claimed to have it, the content can tell messages apart, but only
+ * if they do not stay: else all would be retrieved in every cycle.
+ */
 static void on_uidl_refused(struct fetch *f, const struct pop3_event *ev)
 {
 	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
@@ -235,6 +241,10 @@ static void on_uidl_refused(struct fetch *f, const struct pop3_event *ev)
 	/* Some servers say "too often" only here. */
 	bool throttle =
 		!pop3_reply_parse(ev->reply, &reply) && pop3_error_class(&reply) == ERR_THROTTLE;
+	if (!throttle && !pop3_caps(f->pop3)->uidl && f->account->keep_ms == KEEP_NONE) {
+		f->maildrop.no_uidl = true;
+		return;
+	}
 	escape_foreign(&said, ev->reply);
 	err_set(&err, throttle ? ERR_THROTTLE : ERR_UIDL, 0,
 		"UIDL refused (%.150s); the maildrop is left untouched", strbuf_str(&said));

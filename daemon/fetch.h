@@ -47,6 +47,7 @@ struct fetch {
 	bool quitting, ended;
 	struct err err; /* the first thing that went wrong; class NONE: nothing */
 	struct fetch_stats stats;
+	uint32_t fresh;     /* messages that were not known before */
 	struct watch watch; /* of the envelope header */
 	msec_t started, last_command;
 	msec_t login_delay_ms; /* announced by the server; 0: none */

@@ -17,7 +17,8 @@ static int forget_absent(struct fetch *f, struct err *err)
 		return -1;
 	for (size_t i = 0; i < f->maildrop.nabsent; i++) {
 		const struct absent *a = &f->maildrop.absent[i];
-		if (a->missing && !quit_ok)
+		/* Without UIDL only an empty maildrop tells what is gone. */
+		if (a->missing && (!quit_ok || (f->maildrop.no_uidl && f->maildrop.n)))
 			continue;
 		if (a->missing >= MAILDROP_MISSING_MAX
 				? store_forget(store, a->row, err)
@@ -87,12 +88,14 @@ int listing_take(struct fetch *f, struct err *err)
 {
 	struct maildrop *m = &f->maildrop;
 
+	if (m->no_uidl)
+		maildrop_without_uidl(m);
 	maildrop_listed(m);
 	if (store_messages(f->env->store, f->account->name, on_row, f, err))
 		return -1;
 	if (store_watch(f->env->store, f->account->name, &f->watch, err))
 		return -1;
-	maildrop_plan(m);
+	maildrop_plan(m, env_wall(f->env));
 	f->stats.listed = m->n;
 	log_unusable(f);
 	return f->env->dry_run ? 0 : record(f, err);

@@ -27,6 +27,8 @@ enum statement {
 	ATTEMPT_NEW,
 	ATTEMPT_MORE,
 	UNCHARGE,
+	DEFER,
+	RENAME,
 	DIGEST,
 	SAME,
 	STATE,
@@ -55,12 +57,16 @@ static const char *const sql[] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
 	[ROLLBACK] = "ROLLBACK",
-	[MESSAGES] = "SELECT id, uid, octets, attempts, state, done_at, missing FROM message"
+	[MESSAGES] = "SELECT id, uid, octets, attempts, state, done_at, missing, retry_at,"
+		     " deferrals, digest IS NOT NULL FROM message"
 		     " WHERE account = ?1",
 	[ATTEMPT_NEW] = "INSERT INTO message(account, uid, octets, attempts, state, first_at)"
 			" VALUES(?1, ?2, ?3, 1, 0, ?4)",
 	[ATTEMPT_MORE] = "UPDATE message SET attempts = attempts + 1, octets = ?2 WHERE id = ?1",
 	[UNCHARGE] = "UPDATE message SET attempts = max(attempts - 1, 0) WHERE id = ?1",
+	[DEFER] = "UPDATE message SET attempts = max(attempts - 1, 0), deferrals = deferrals + 1,"
+		  " retry_at = ?2 WHERE id = ?1",
+	[RENAME] = "UPDATE message SET uid = ?2 WHERE id = ?1",
 	[DIGEST] = "UPDATE message SET digest = ?2"
 		   " WHERE id = ?1 AND (digest IS NULL OR digest = ?2)",
 	[SAME] = "SELECT id, state FROM message WHERE account = ?1 AND uid = ?2 AND digest = ?3"
@@ -199,6 +205,9 @@ int store_messages(
 			.state = (enum message_state)sqlite3_column_int(st, 4),
 			.done_at = sqlite3_column_int64(st, 5),
 			.missing = (uint32_t)sqlite3_column_int(st, 6),
+			.retry_at = sqlite3_column_int64(st, 7),
+			.deferrals = (uint32_t)sqlite3_column_int(st, 8),
+			.digest = sqlite3_column_int(st, 9),
 		};
 		if (fn(ctx, &m))
 			break;
@@ -221,6 +230,16 @@ int store_attempt(struct store *s, const char *account, const char *uid, uint64_
 int store_uncharge(struct store *s, int64_t id, struct err *err)
 {
 	return change(s, err, UNCHARGE, "i", id);
+}
+
+int store_defer(struct store *s, int64_t id, wall_t retry_at, struct err *err)
+{
+	return change(s, err, DEFER, "ii", id, retry_at);
+}
+
+int store_rename(struct store *s, int64_t id, const char *uid, struct err *err)
+{
+	return change(s, err, RENAME, "is", id, uid);
 }
 
 int store_digest(

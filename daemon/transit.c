@@ -6,6 +6,7 @@
  */
 #include "transit.h"
 
+#include "base/encode.h"
 #include "base/log.h"
 #include "deliver.h"
 #include "identity.h"
@@ -23,9 +24,14 @@
 
 /* ---- log ---- */
 
+static const char *uid_of(const struct transit *t)
+{
+	return t->uid ? t->uid : maildrop_item_uid(&t->fetch->maildrop, t->number);
+}
+
 void transit_note(struct transit *t, struct log_entry *e)
 {
-	e->uidl = maildrop_item_uid(&t->fetch->maildrop, t->number);
+	e->uidl = uid_of(t);
 	e->message_id = t->message_id;
 	e->sender = t->resolution.sender;
 	if (t->spool)
@@ -64,6 +70,17 @@ void transit_leave(struct transit *t, bool uncharge)
 	struct err err;
 
 	if (uncharge && t->row && store_uncharge(t->fetch->env->store, t->row, &err))
+		transit_failed(t, &err);
+	transit_settle(t, ITEM_LEFT);
+}
+
+void transit_defer(struct transit *t)
+{
+	struct env *env = t->fetch->env;
+	struct err err;
+	wall_t retry_at = env_wall(env) + delivery_backoff(t->deferrals + 1);
+
+	if (store_defer(env->store, t->row, retry_at, &err))
 		transit_failed(t, &err);
 	transit_settle(t, ITEM_LEFT);
 }
@@ -199,15 +216,27 @@ static bool is_truncated(struct transit *t)
 	return !t->truncated;
 }
 
+/* Without UIDL the content is the only name that lasts. */
+static int name_by_content(struct transit *t, struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf name = STRBUF_INIT;
+
+	if (!t->fetch->maildrop.no_uidl)
+		return 0;
+	strbuf_adds(&name, "sha256:");
+	hex_encode(&name, spool_digest(t->spool), SPOOL_DIGEST_OCTETS);
+	t->uid = strbuf_take(&name);
+	return store_rename(t->fetch->env->store, t->row, t->uid, err);
+}
+
 /* The recorded row of this UID and content that no other message of the listing has claimed; 0:
  * none. */
 static int find_known(struct transit *t, int64_t *found, enum message_state *state, struct err *err)
 {
 	const struct maildrop *m = &t->fetch->maildrop;
-	const char *uid = maildrop_item_uid(m, t->number);
 
 	for (uint32_t nth = 0;; nth++) {
-		if (store_same(t->fetch->env->store, t->fetch->account->name, t->row, uid,
+		if (store_same(t->fetch->env->store, t->fetch->account->name, t->row, uid_of(t),
 			    spool_digest(t->spool), nth, found, state, err))
 			return -1;
 		if (!*found || !maildrop_claimed(m, t->number, *found))
@@ -260,8 +289,7 @@ static int identify(struct transit *t, struct err *err)
 	if (rc <= 0)
 		return rc;
 	t->row = 0;
-	if (store_attempt(env->store, t->fetch->account->name,
-		    maildrop_item_uid(&t->fetch->maildrop, t->number), t->listed_octets,
+	if (store_attempt(env->store, t->fetch->account->name, uid_of(t), t->listed_octets,
 		    env_wall(env), &t->row, err))
 		return -1;
 	maildrop_item(&t->fetch->maildrop, t->number)->row = t->row;
@@ -290,15 +318,21 @@ void transit_received(struct transit *t)
 		transit_leave(t, false);
 		return;
 	}
+	if (name_by_content(t, &err)) {
+		transit_failed(t, &err);
+		transit_settle(t, ITEM_LEFT);
+		return;
+	}
 	if (t->verify && settle_known(t))
 		return;
+	t->fetch->fresh++;
 	if (identify(t, &err) || watch(t, &err)) {
 		transit_failed(t, &err);
 		transit_settle(t, ITEM_LEFT);
 		return;
 	}
-	identity_make(store_key(env->store), t->fetch->account->name,
-		maildrop_item_uid(&t->fetch->maildrop, t->number), spool_digest(t->spool), t->id);
+	identity_make(store_key(env->store), t->fetch->account->name, uid_of(t),
+		spool_digest(t->spool), t->id);
 	loop = loops(t);
 	if (loop)
 		transit_hold(t, loop);
@@ -316,6 +350,7 @@ struct transit *transit_new(struct fetch *f, uint32_t number, const struct item 
 	t->number = number;
 	t->row = item->row;
 	t->attempts = item->attempts + 1;
+	t->deferrals = item->deferrals;
 	t->listed_octets = item->octets;
 	t->verify = item->verify;
 	TAILQ_INIT(&t->in_flight);
@@ -332,6 +367,7 @@ void transit_free(struct transit *t)
 	resolution_free(&t->resolution);
 	delivery_free(&t->delivery);
 	free(t->message_id);
+	free(t->uid);
 	free(t);
 }
 

@@ -25,7 +25,7 @@ struct transit {
 	struct fetch *fetch;
 	uint32_t number;
 	int64_t row;
-	uint32_t attempts;
+	uint32_t attempts, deferrals;
 	uint64_t listed_octets;
 	enum transit_state state;
 	bool verify;    /* compare by content first */
@@ -38,7 +38,8 @@ struct transit {
 	struct resolution resolution;
 	struct delivery delivery;
 	char *message_id;
-	char id[64];                          /* X-Multidrop-Id */
+	char *uid;   /* without UIDL: "sha256:" and the digest, once it is known; else NULL */
+	char id[64]; /* X-Multidrop-Id */
 	uint8_t content[STORE_DIGEST_OCTETS]; /* without trace and envelope lines, for `dedupe` */
 	unsigned jobs, tries;
 	TAILQ_HEAD(, delivery_job) in_flight;
@@ -63,6 +64,7 @@ void transit_note(struct transit *t, struct log_entry *e);  /* logs with the mes
 void transit_settle(struct transit *t, enum item_state as); /* after the commit, exactly once */
 void transit_leave(
 	struct transit *t, bool uncharge); /* for a later cycle; uncharge: not its fault */
+void transit_defer(struct transit *t);     /* the relay wants it later: with a growing pause */
 void transit_hold(struct transit *t, const char *reason); /* for a person */
 void transit_done(struct transit *t);
 /* The state could not be changed: nothing of this cycle may be deleted any more. */

@@ -1,6 +1,8 @@
 /* Outcomes and their policy; see delivery.h. Owns its recipients, no message and no connection. */
 #include "core/delivery.h"
 
+#include "core/maildrop.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -19,6 +21,19 @@ static_assert(ARRAY_LEN(outcomes) == OUTCOME_DISCARDED + 1, "one name per outcom
 const char *outcome_name(enum outcome o)
 {
 	return outcomes[o];
+}
+
+#define PATIENT_CYCLES 2
+
+msec_t delivery_backoff(uint32_t deferrals)
+{
+	msec_t wait = 60 * 1000;
+
+	if (deferrals <= PATIENT_CYCLES)
+		return 0;
+	for (uint32_t i = PATIENT_CYCLES + 1; i < deferrals && wait < MAILDROP_DEFER_MAX_MSEC; i++)
+		wait *= 2;
+	return wait < MAILDROP_DEFER_MAX_MSEC ? wait : MAILDROP_DEFER_MAX_MSEC;
 }
 
 void delivery_init(struct delivery *d, const struct conf_account *account)

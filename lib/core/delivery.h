@@ -36,6 +36,12 @@ enum delivery_verdict {
 	DELIVERY_HOLD   /* a person has to decide: reason says why */
 };
 
+/*
+ * How long a message waits that the relay wanted later, for the n-th time (from 1): the next two
+ * cycles try again, then the pause doubles from a minute to an hour.
+ */
+msec_t delivery_backoff(uint32_t deferrals);
+
 void delivery_init(struct delivery *d, const struct conf_account *account);
 void delivery_free(struct delivery *d);
 /* A recipient that the resolver found; unknown: recipients_file does not have it. */

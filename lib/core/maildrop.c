@@ -7,9 +7,11 @@
  */
 #include "core/maildrop.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
-#define ROWS_MANY 2 /* of one UID: which is whose, only the content can tell */
+#define ROWS_MANY        2  /* of one UID: which is whose, only the content can tell */
+#define PROBE_COPIES_MAX 64 /* copies under one UID whose failed attempts are told apart */
 
 void maildrop_init(struct maildrop *m, const struct conf_account *account, bool retr_deletes)
 {
@@ -58,6 +60,17 @@ void maildrop_size(struct maildrop *m, uint32_t number, uint64_t octets)
 	maildrop_item(m, number)->octets = octets;
 }
 
+void maildrop_without_uidl(struct maildrop *m)
+{
+	m->no_uidl = true;
+	for (uint32_t n = 1; n <= m->n; n++) {
+		struct item *it = maildrop_item(m, n);
+		it->uid = (uint32_t)m->uids.len;
+		strbuf_addf(&m->uids, "#%" PRIu32 ":%" PRIu64, n, it->octets);
+		strbuf_add(&m->uids, "", 1);
+	}
+}
+
 static const char *uid_of(const struct maildrop *m, uint32_t index)
 {
 	return m->uids.ptr + m->items[index].uid;
@@ -94,6 +107,21 @@ static uint32_t find_uid(const struct maildrop *m, const char *uid)
 	return low < m->n && !strcmp(uid_of(m, m->order[low]), uid) ? low : m->n;
 }
 
+/* An attempt whose content nobody has seen goes to the first message of its UID without one. */
+static void take_probe(struct maildrop *m, uint32_t at, const struct stored_message *row)
+{
+	for (uint32_t end = at + PROBE_COPIES_MAX; at < m->n && at < end; at++) {
+		struct item *it = &m->items[m->order[at]];
+		if (strcmp(uid_of(m, m->order[at]), row->uid))
+			return;
+		if (it->probe)
+			continue;
+		it->probe = row->id;
+		it->probe_attempts = row->attempts;
+		return;
+	}
+}
+
 void maildrop_row(struct maildrop *m, const struct stored_message *row)
 {
 	uint32_t at = find_uid(m, row->uid);
@@ -103,6 +131,8 @@ void maildrop_row(struct maildrop *m, const struct stored_message *row)
 		mem_grow(&m->absent, &m->cap_absent, m->nabsent + 1, sizeof *m->absent);
 		m->absent[m->nabsent++] = (struct absent){ row->id, missing };
 	}
+	if (row->state == MESSAGE_NEW && !row->digest)
+		take_probe(m, at, row);
 	for (; at < m->n && !strcmp(uid_of(m, m->order[at]), row->uid); at++) {
 		struct item *it = &m->items[m->order[at]];
 		if (it->nrows == ROWS_MANY)
@@ -110,20 +140,26 @@ void maildrop_row(struct maildrop *m, const struct stored_message *row)
 		it->nrows++;
 		it->row = row->id;
 		it->attempts = row->attempts;
+		it->deferrals = row->deferrals;
+		it->retry_at = row->retry_at;
 		it->recorded = (uint8_t)row->state;
 		it->done_at = row->done_at;
 		it->size_differs = row->octets != it->octets;
 	}
 }
 
+/* Without UIDL any message may stand for it, else those of the same UID. */
 bool maildrop_claimed(const struct maildrop *m, uint32_t number, int64_t row)
 {
 	const char *uid = maildrop_item_uid(m, number);
 
-	for (uint32_t at = find_uid(m, uid); at < m->n && !strcmp(uid_of(m, m->order[at]), uid);
-		at++)
-		if (m->items[m->order[at]].row == row && m->order[at] != number - 1)
+	for (uint32_t at = m->no_uidl ? 0 : find_uid(m, uid); at < m->n; at++) {
+		const struct item *it = &m->items[m->order[at]];
+		if (!m->no_uidl && strcmp(uid_of(m, m->order[at]), uid))
+			return false;
+		if (it->row == row && m->order[at] != number - 1)
 			return true;
+	}
 	return false;
 }
 
@@ -135,14 +171,21 @@ static bool listed_once(const struct maildrop *m, uint32_t at)
 		(at + 1 == m->n || strcmp(uid_of(m, m->order[at + 1]), uid));
 }
 
+static bool is_deferred(const struct item *it, wall_t now)
+{
+	return it->retry_at > now && it->retry_at - now <= MAILDROP_DEFER_MAX_MSEC;
+}
+
 /* What a message is whose one row is surely its own. */
-static enum item_state known(const struct item *it)
+static enum item_state known(const struct item *it, wall_t now)
 {
 	switch ((enum message_state)it->recorded) {
 	case MESSAGE_NEW: /* another message must not inherit who has got this one */
 		if (it->size_differs)
 			return ITEM_VERIFY;
-		return it->attempts >= MAILDROP_ATTEMPTS_MAX ? ITEM_HELD : ITEM_WANTED;
+		if (it->attempts >= MAILDROP_ATTEMPTS_MAX)
+			return ITEM_HELD;
+		return is_deferred(it, now) ? ITEM_LEFT : ITEM_WANTED;
 	case MESSAGE_DONE:
 		return it->size_differs ? ITEM_VERIFY : ITEM_DONE;
 	case MESSAGE_DELETED: /* gone, says QUIT; here again, says UIDL: another message, perhaps */
@@ -153,34 +196,42 @@ static enum item_state known(const struct item *it)
 	return ITEM_VERIFY;
 }
 
-static enum item_state classify(const struct maildrop *m, uint32_t at)
+static enum item_state classify(const struct maildrop *m, uint32_t at, wall_t now)
 {
-	struct item *it = &m->items[m->order[at]];
+	const struct item *it = &m->items[m->order[at]];
 
 	if (!it->uid)
 		return ITEM_UNUSABLE;
-	if (it->nrows > 1 || (it->nrows && !listed_once(m, at)))
+	if (m->no_uidl || it->nrows > 1 || (it->nrows && !listed_once(m, at)))
 		return ITEM_VERIFY;
-	return it->nrows ? known(it) : ITEM_WANTED;
+	return it->nrows ? known(it, now) : ITEM_WANTED;
 }
 
-void maildrop_plan(struct maildrop *m)
+/* Which row is its own, only the content can tell; till then its attempts are counted apart. */
+static enum item_state plan_verify(struct item *it)
+{
+	it->verify = true;
+	it->row = it->probe;
+	it->attempts = it->probe_attempts;
+	return it->attempts >= MAILDROP_ATTEMPTS_MAX ? ITEM_HELD : ITEM_VERIFY;
+}
+
+void maildrop_plan(struct maildrop *m, wall_t now)
 {
 	bool cleanup = false;
 
 	for (uint32_t at = 0; at < m->n; at++) {
 		struct item *it = &m->items[m->order[at]];
-		enum item_state state = classify(m, at);
-		it->verify = state == ITEM_VERIFY;
-		if (it->verify)
-			it->row = 0; /* which row is its own, only the content can tell */
+		enum item_state state = classify(m, at, now);
+		if (state == ITEM_VERIFY)
+			state = plan_verify(it);
 		bool retrieve = state == ITEM_WANTED || state == ITEM_VERIFY;
 		if (retrieve && it->octets > m->account->max_size)
 			state = ITEM_HELD;
 		it->state = (uint8_t)state;
 		m->wanted += state == ITEM_WANTED || state == ITEM_VERIFY;
 		m->held += state == ITEM_HELD;
-		m->left += state == ITEM_UNUSABLE;
+		m->left += state == ITEM_UNUSABLE || state == ITEM_LEFT;
 		cleanup |= state == ITEM_DONE && m->account->keep_ms == KEEP_NONE;
 	}
 	if (m->account->fetch_limit && m->wanted > m->account->fetch_limit)
@@ -281,7 +332,7 @@ bool maildrop_newly_held(const struct maildrop *m, uint32_t number)
 	const struct item *it = &m->items[number - 1];
 
 	return it->state == ITEM_HELD && !it->retrieved &&
-		(!it->nrows || it->recorded == MESSAGE_NEW);
+		(!it->nrows || (it->nrows == 1 && it->recorded == MESSAGE_NEW));
 }
 
 bool maildrop_may_quit(const struct maildrop *m)

@@ -23,6 +23,10 @@
 #define MAILDROP_ATTEMPTS_TEXT "10"
 /* Listings that must miss a message before its row is forgotten. */
 #define MAILDROP_MISSING_MAX 2
+/* Without UIDL: so many are delivered, then QUIT makes that stick before the next ones. */
+#define MAILDROP_BATCH 20
+/* A deferral may lie this far ahead; what lies further is a clock that went back. */
+#define MAILDROP_DEFER_MAX_MSEC (60 * 60 * 1000)
 /* Cycles in which a message that came shorter than listed is left alone. */
 #define MAILDROP_TRUNCATED_CYCLES 3
 
@@ -42,8 +46,10 @@ struct item {
 	int64_t row; /* 0: none yet */
 	uint64_t octets;
 	wall_t done_at;
-	uint32_t uid; /* offset into maildrop.uids */
-	uint32_t attempts;
+	wall_t retry_at; /* deferred: not before */
+	int64_t probe;   /* row of earlier attempts whose content nobody has seen; 0: none */
+	uint32_t uid;    /* offset into maildrop.uids */
+	uint32_t attempts, deferrals, probe_attempts;
 	uint8_t state;    /* enum item_state */
 	uint8_t nrows;    /* recorded rows of this UID; 2: two or more */
 	uint8_t recorded; /* enum message_state of the row */
@@ -68,6 +74,7 @@ struct maildrop {
 	bool delete_only; /* the server may drop what is retrieved: clean up first, retrieve next
 			     time */
 	bool retr_deletes;
+	bool no_uidl; /* the server has no UIDL: the content is the identity */
 };
 
 void maildrop_init(struct maildrop *m, const struct conf_account *account, bool retr_deletes);
@@ -75,12 +82,17 @@ void maildrop_free(struct maildrop *m);
 void maildrop_count(struct maildrop *m, uint32_t count);
 void maildrop_uid(struct maildrop *m, uint32_t number, struct strview uid);
 void maildrop_size(struct maildrop *m, uint32_t number, uint64_t octets);
+/*
+ * The server has no UIDL. Messages are named by number and size until their content is known (so
+ * that one that fails again and again is found out), and each is compared by content. After LIST.
+ */
+void maildrop_without_uidl(struct maildrop *m);
 /* After the last UID and before the first row. */
 void maildrop_listed(struct maildrop *m);
 void maildrop_row(struct maildrop *m, const struct stored_message *row);
 /* Does another message of this UID stand for that row already? */
 bool maildrop_claimed(const struct maildrop *m, uint32_t number, int64_t row);
-void maildrop_plan(struct maildrop *m); /* decides for every message */
+void maildrop_plan(struct maildrop *m, wall_t now); /* decides for every message */
 
 struct item *maildrop_item(struct maildrop *m, uint32_t number);
 const char *maildrop_item_uid(const struct maildrop *m, uint32_t number);

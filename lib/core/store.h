@@ -48,7 +48,10 @@ struct stored_message {
 	uint64_t octets; /* LIST size when it was first fetched */
 	uint32_t attempts;
 	enum message_state state;
-	wall_t done_at;   /* when it became DONE */
+	wall_t done_at;  /* when it became DONE */
+	wall_t retry_at; /* deferred: not before; 0: any time */
+	uint32_t deferrals;
+	bool digest;      /* its content was seen: it is not only an attempt */
 	uint32_t missing; /* complete listings in a row without it */
 };
 
@@ -72,6 +75,10 @@ int store_attempt(struct store *s, const char *account, const char *uid, uint64_
 	wall_t now, int64_t *id, struct err *err) must_check;
 /* The attempt ended in good order through no fault of the message: it does not count. */
 int store_uncharge(struct store *s, int64_t id, struct err *err) must_check;
+/* The same, and the relay wants it later: one deferral more, not before retry_at. */
+int store_defer(struct store *s, int64_t id, wall_t retry_at, struct err *err) must_check;
+/* Without UIDL a message gets its name only when its content is known. */
+int store_rename(struct store *s, int64_t id, const char *uid, struct err *err) must_check;
 /* 1: the row has another digest already, so it is of another message; nothing was changed. */
 int store_digest(struct store *s, int64_t id, const uint8_t digest[STORE_DIGEST_OCTETS],
 	struct err *err) must_check;

@@ -49,7 +49,8 @@ static enum item_state state_of(struct maildrop *m, uint32_t number)
 
 #define ROW(i, u, o, a, s)                                                                         \
 	{                                                                                          \
-		.id = i, .uid = u, .octets = o, .attempts = a, .state = MESSAGE_##s                \
+		.id = i, .uid = u, .octets = o, .attempts = a, .state = MESSAGE_##s,               \
+		.digest = true                                                                     \
 	}
 
 /* One listed message "x" of 500 octets against what is recorded about it. */
@@ -90,7 +91,7 @@ static void classifies_each_kind_of_message(void **state)
 		list(&m, &plain, false, &x, 1);
 		for (size_t k = 0; k < rows[i].nrows; k++)
 			maildrop_row(&m, &rows[i].rows[k]);
-		maildrop_plan(&m);
+		maildrop_plan(&m, 0);
 		bool retrieve = rows[i].state == ITEM_WANTED || rows[i].state == ITEM_VERIFY;
 		if (state_of(&m, 1) != rows[i].state)
 			fail_msg("%s: %d", rows[i].what, state_of(&m, 1));
@@ -118,7 +119,7 @@ static void holds_what_is_too_large(void **state)
 		const struct listed x = { "x", rows[i].octets };
 		AUTO(maildrop_free) struct maildrop m;
 		list(&m, &plain, false, &x, 1);
-		maildrop_plan(&m);
+		maildrop_plan(&m, 0);
 		assert_int_equal(state_of(&m, 1), rows[i].state);
 		assert_int_equal(maildrop_newly_held(&m, 1), rows[i].state == ITEM_HELD);
 		assert_int_equal(maildrop_next_delete(&m, 0), 0);
@@ -128,7 +129,7 @@ static void holds_what_is_too_large(void **state)
 	AUTO(maildrop_free) struct maildrop m;
 	list(&m, &plain, false, &x, 1);
 	row(&m, 7, "x", 200000, MESSAGE_DONE);
-	maildrop_plan(&m);
+	maildrop_plan(&m, 0);
 	assert_int_equal(maildrop_next_delete(&m, 0), 1);
 }
 
@@ -141,7 +142,7 @@ static void leaves_what_has_no_uid(void **state)
 	list(&m, &plain, false, l, 4);
 	row(&m, 1, "a", 10, MESSAGE_DONE);
 	row(&m, 2, "", 10, MESSAGE_DONE);
-	maildrop_plan(&m);
+	maildrop_plan(&m, 0);
 	assert_int_equal(state_of(&m, 2), ITEM_UNUSABLE);
 	assert_int_equal(state_of(&m, 3), ITEM_UNUSABLE);
 	assert_int_equal(m.left, 2);
@@ -163,7 +164,7 @@ static void never_trusts_a_uid_that_is_listed_twice(void **state)
 		if (known)
 			row(&m, 5, "dup", 10, MESSAGE_DONE);
 		row(&m, 6, "one", 10, MESSAGE_DONE);
-		maildrop_plan(&m);
+		maildrop_plan(&m, 0);
 		assert_int_equal(state_of(&m, 1), expect[known]);
 		assert_int_equal(state_of(&m, 3), expect[known]);
 		assert_int_equal(maildrop_next_delete(&m, 0), 2);
@@ -190,7 +191,7 @@ static void deletes_only_what_is_done(void **state)
 	AUTO(maildrop_free) struct maildrop m;
 
 	list(&m, &plain, false, l, 4);
-	maildrop_plan(&m);
+	maildrop_plan(&m, 0);
 	assert_int_equal(m.wanted, 4);
 	for (uint32_t n = 1; n <= 4; n++) {
 		assert_int_equal(maildrop_next_wanted(&m), n);
@@ -243,7 +244,7 @@ static void keeps_as_long_as_asked(void **state)
 				.octets = 1,
 				.state = MESSAGE_DONE,
 				.done_at = rows[i].done_at });
-		maildrop_plan(&m);
+		maildrop_plan(&m, 0);
 		assert_int_equal(maildrop_next_wanted(&m), 2); /* P02: never the known one */
 		assert_int_equal(maildrop_next_wanted(&m), 0);
 		maildrop_done(&m, 2, rows[i].done_at);
@@ -275,7 +276,7 @@ static void fetches_so_many_a_session(void **state)
 		AUTO(maildrop_free) struct maildrop m;
 		list(&m, &account, false, l, 5);
 		row(&m, 1, "b", 4, MESSAGE_DONE);
-		maildrop_plan(&m);
+		maildrop_plan(&m, 0);
 		assert_int_equal(m.wanted, rows[i].wanted);
 		for (size_t k = 0; k < 4; k++) {
 			uint32_t number = rows[i].numbers[k];
@@ -293,7 +294,7 @@ static void a_listed_size_of_zero_is_fetched_too(void **state) /* P33 */
 	AUTO(maildrop_free) struct maildrop m;
 
 	list(&m, &plain, false, &x, 1);
-	maildrop_plan(&m);
+	maildrop_plan(&m, 0);
 	assert_int_equal(maildrop_peek_wanted(&m), 1); /* 0 would say: none left */
 	assert_int_equal(maildrop_next_wanted(&m), 1);
 }
@@ -319,7 +320,7 @@ static void cleans_up_before_it_retrieves(void **state)
 		list(&m, &account, rows[i].retr_deletes, l, 2);
 		if (rows[i].known)
 			row(&m, 1, "a", 1, MESSAGE_DONE);
-		maildrop_plan(&m);
+		maildrop_plan(&m, 0);
 		assert_int_equal(m.delete_only, rows[i].delete_only);
 		if (!rows[i].delete_only) {
 			assert_int_equal(maildrop_next_wanted(&m), rows[i].known ? 2 : 1);
@@ -355,7 +356,7 @@ static void quits_only_when_nothing_is_lost_by_it(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		AUTO(maildrop_free) struct maildrop m;
 		list(&m, &plain, rows[i].retr_deletes, l, 2);
-		maildrop_plan(&m);
+		maildrop_plan(&m, 0);
 		assert_int_equal(maildrop_next_wanted(&m), 1);
 		maildrop_done(&m, 1, 0);
 		assert_true(maildrop_may_quit(&m));
@@ -386,7 +387,7 @@ static void counts_listings_that_miss_a_row(void **state)
 	list(&m, &plain, false, l, 2);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		maildrop_row(&m, &rows[i]);
-	maildrop_plan(&m);
+	maildrop_plan(&m, 0);
 	assert_int_equal(m.nabsent, ARRAY_LEN(expect));
 	for (size_t i = 0; i < ARRAY_LEN(expect); i++) {
 		assert_int_equal(m.absent[i].row, expect[i].row);
@@ -400,7 +401,7 @@ static void an_empty_maildrop_is_fine(void **state)
 
 	list(&m, &plain, true, NULL, 0);
 	row(&m, 1, "x", 1, MESSAGE_DONE);
-	maildrop_plan(&m);
+	maildrop_plan(&m, 0);
 	assert_int_equal(m.nabsent, 1);
 	assert_int_equal(maildrop_next_wanted(&m), 0);
 	assert_int_equal(maildrop_next_delete(&m, 0), 0);
@@ -437,7 +438,7 @@ static double session_cost(uint32_t n, enum shape shape)
 		if (!pass)
 			maildrop_listed(&m);
 	}
-	maildrop_plan(&m);
+	maildrop_plan(&m, 0);
 	for (; maildrop_peek_wanted(&m) && (number = maildrop_next_wanted(&m)); last = number) {
 		assert_true(number == last + 1);
 		maildrop_done(&m, number, 0);
@@ -470,10 +471,100 @@ static void a_large_maildrop_costs_little_more_per_message(void **state)
 	}
 }
 
+/* Deferred by the relay: not before its time, and a clock that went back does not keep it for ever.
+ */
+static void waits_for_a_deferred_message(void **state)
+{
+	static const struct {
+		wall_t retry_at, now;
+		enum item_state state;
+	} rows[] = {
+		{ 0, 1000, ITEM_WANTED },
+		{ 1001, 1000, ITEM_LEFT },
+		{ 1000, 1000, ITEM_WANTED },
+		{ 1000 + MAILDROP_DEFER_MAX_MSEC, 1000, ITEM_LEFT },
+		{ 1001 + MAILDROP_DEFER_MAX_MSEC, 1000, ITEM_WANTED },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct listed x = { "x", 500 };
+		AUTO(maildrop_free) struct maildrop m;
+		list(&m, &plain, false, &x, 1);
+		maildrop_row(&m,
+			&(struct stored_message){ .id = 7,
+				.uid = "x",
+				.octets = 500,
+				.attempts = 1,
+				.state = MESSAGE_NEW,
+				.digest = true,
+				.retry_at = rows[i].retry_at });
+		maildrop_plan(&m, rows[i].now);
+		assert_int_equal(state_of(&m, 1), rows[i].state);
+	}
+}
+
+/* Copies under one UID whose RETR fails: their attempts are counted, each its own, and no rows pile
+ * up. */
+static void counts_attempts_on_messages_to_compare(void **state)
+{
+	static const struct listed two[] = { { "x", 500 }, { "x", 500 } };
+	AUTO(maildrop_free) struct maildrop m;
+
+	list(&m, &plain, false, two, 2);
+	row(&m, 5, "x", 500, MESSAGE_DONE);
+	for (int64_t id = 7; id <= 8; id++)
+		maildrop_row(&m,
+			&(struct stored_message){ .id = id,
+				.uid = "x",
+				.octets = 500,
+				.attempts = id == 7 ? MAILDROP_ATTEMPTS_MAX : 3,
+				.state = MESSAGE_NEW });
+	maildrop_plan(&m, 0);
+	assert_int_equal(state_of(&m, 1), ITEM_HELD);
+	assert_int_equal(state_of(&m, 2), ITEM_VERIFY);
+	assert_int_equal(maildrop_item(&m, 2)->row, 8);
+	assert_int_equal(maildrop_item(&m, 2)->attempts, 3);
+}
+
+/* Without UIDL all is compared, identical copies each claim a row, and failed attempts are found
+ * again. */
+static void does_without_uidl(void **state)
+{
+	static const struct listed three[] = { { "", 500 }, { "", 600 }, { "", 500 } };
+	AUTO(maildrop_free) struct maildrop m;
+
+	maildrop_init(&m, &plain, false);
+	maildrop_count(&m, 3);
+	for (uint32_t n = 1; n <= 3; n++)
+		maildrop_size(&m, n, three[n - 1].octets);
+	maildrop_without_uidl(&m);
+	maildrop_listed(&m);
+	row(&m, 5, "sha256:aa", 500, MESSAGE_DONE);
+	maildrop_row(&m,
+		&(struct stored_message){ .id = 6,
+			.uid = "#2:600",
+			.octets = 600,
+			.attempts = 4,
+			.state = MESSAGE_NEW });
+	maildrop_plan(&m, 0);
+	for (uint32_t n = 1; n <= 3; n++)
+		assert_int_equal(state_of(&m, n), ITEM_VERIFY);
+	assert_int_equal(maildrop_item(&m, 2)->row, 6);
+	assert_int_equal(maildrop_item(&m, 2)->attempts, 4);
+	assert_int_equal(maildrop_next_delete(&m, 0), 0);
+	assert_int_equal(maildrop_next_wanted(&m), 1);
+	maildrop_item(&m, 1)->row = 5;
+	assert_true(maildrop_claimed(&m, 3, 5));
+	assert_false(maildrop_claimed(&m, 1, 5));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(classifies_each_kind_of_message),
+		cmocka_unit_test(waits_for_a_deferred_message),
+		cmocka_unit_test(counts_attempts_on_messages_to_compare),
+		cmocka_unit_test(does_without_uidl),
 		cmocka_unit_test(holds_what_is_too_large),
 		cmocka_unit_test(leaves_what_has_no_uid),
 		cmocka_unit_test(never_trusts_a_uid_that_is_listed_twice),
