@@ -46,10 +46,24 @@ static const struct origin *only_origin(struct conf_tree *t, const struct conf_s
 	return found;
 }
 
+/*
+ * Root checks the configuration for a daemon that runs as somebody else: that user owns the state
+ * directory.
+ */
+static bool is_ours(const struct conf_tree *t, uid_t owner)
+{
+	struct stat state;
+
+	if (owner == 0 || owner == geteuid())
+		return true;
+	return geteuid() == 0 && t->config->state_dir && !stat(t->config->state_dir, &state) &&
+		owner == state.st_uid;
+}
+
 static bool is_private(struct conf_tree *t, struct conf_place place, const struct origin *o,
 	const char *path, const struct stat *st)
 {
-	if (st->st_uid != 0 && st->st_uid != geteuid()) {
+	if (!is_ours(t, st->st_uid)) {
 		fault_add(t->faults, place,
 			"%s %s: owned by uid %u, which is neither root nor the daemon's user",
 			o->key, path, (unsigned)st->st_uid);

@@ -134,7 +134,7 @@ static const struct conf_row table[] = {
 	P("max_sessions", set_number, "2", "1", "1024", NULL, IN(conf_provider, max_sessions), 0),
 	P("timeout", set_duration, "60s", "1s", "1h", NULL, IN(conf_provider, timeout_ms), 0),
 	P("retr_deletes", set_bool, "false", NULL, NULL, NULL,
-		IN(conf_provider, retr_deletes), LATER),
+		IN(conf_provider, retr_deletes), 0),
 	P("size_check", set_bool, "true", NULL, NULL, NULL, IN(conf_provider, size_check), 0),
 	P("lf_lines", set_bool, "false", NULL, NULL, NULL, IN(conf_provider, lf_lines), 0),
 	P("trusted_by", set_host_item, NULL, NULL, NULL, NULL, IN(conf_provider, trusted_by), LIST),

@@ -383,10 +383,15 @@ int transit_data(struct transit *t, struct strview data, struct err *err)
 void transit_refused(struct transit *t, struct strview reply)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+	struct pop3_reply parsed;
 
 	strbuf_addf(&text, "%s:%u: ", t->fetch->account->provider->host,
 		t->fetch->account->provider->port);
 	strbuf_addv(&text, reply);
+	if (!pop3_reply_parse(reply, &parsed) && sv_ieq(parsed.code, SV("UTF8"))) {
+		transit_hold(t, "the provider hands it out in UTF8 mode only (RFC 6856)");
+		return;
+	}
 	t->fetch->stats.deferred++;
 	transit_note(t,
 		&(struct log_entry){ .event = EV_MESSAGE_DEFERRED,

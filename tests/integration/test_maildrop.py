@@ -194,3 +194,38 @@ def test_one_that_fails_ten_times_is_held_and_the_others_go_on(config):
             assert subjects(sink) == ["auch gut", "gut"]
         run = expect(daemon.once(config), 0)
         assert run.log.find("message.held", uidl="uid-2") and len(provider.maildrop) == 1
+
+
+def test_p51_handed_out_in_utf8_mode_only_is_held(config):
+    with Pop3Fake(mails("eins", "zwei"), {"RETR": ["-ERR [UTF8] use UTF8"]}) as provider, \
+            Sink() as sink:
+        serve(config, provider, sink)
+        run = expect(daemon.once(config), 0)
+        assert run.log.find("message.held", uidl="uid-1") and subjects(sink) == ["zwei"]
+        expect(daemon.once(config), 0)
+        assert provider.said("RETR") == ["RETR 1", "RETR 2"], "held: not asked for again"
+
+
+def test_p52_top_is_not_needed(config):
+    with Pop3Fake(mails("eins"), {"TOP": lambda session: "-ERR no TOP here"},
+                  capabilities=("UIDL", "USER")) as provider, Sink() as sink:
+        expect(daemon.once(serve(config, provider, sink)), 0)
+        assert subjects(sink) == ["eins"] and not provider.said("TOP")
+
+
+def test_p54_listed_newest_first_none_is_skipped(config):
+    """The numbers decide the order, whatever order the listing comes in."""
+    def backwards(value):
+        def step(session):
+            lines = [f"{n + 1} {value(*entry)}\r\n" for n, entry in enumerate(session.snapshot)]
+            session.send(("+OK\r\n" + "".join(reversed(lines)) + ".\r\n").encode())
+            return b""
+        return step
+
+    with Pop3Fake(mails("eins", "zwei", "drei")) as provider, Sink() as sink:
+        serve(config, provider, sink)
+        provider.behaviour["UIDL"] = backwards(lambda uid, message: uid)
+        provider.behaviour["LIST"] = backwards(lambda uid, message: len(message))
+        expect(daemon.once(config), 0)
+        assert provider.said("RETR") == ["RETR 1", "RETR 2", "RETR 3"]
+        assert subjects(sink) == ["drei", "eins", "zwei"] and provider.maildrop == []

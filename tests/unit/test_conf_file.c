@@ -199,8 +199,6 @@ static const struct {
 	{ IN_PROVIDER("tls_pin = { \"sha256//x\" }\n"),
 		"main.conf:4: tls_pin \"sha256//x\" is not yet supported\n" },
 	{ IN_PROVIDER("auth = apop\n"), "main.conf:4: auth \"apop\" is not yet supported\n" },
-	{ IN_PROVIDER("retr_deletes = on\n"),
-		"main.conf:4: retr_deletes \"on\" is not yet supported\n" },
 	{ IN_RELAY("xforward = true\n"), "main.conf:3: xforward \"true\" is not yet supported\n" },
 	{ IN_RELAY("user = u password = \"geheim\"\n"),
 		"main.conf:3: user \"u\" is not yet supported\n"
