@@ -1,9 +1,14 @@
 # The Debian packages that building and testing need, and how the missing ones get here. Sourced by
 # tests/demo and tests/check.
 
+# Exim and Postfix exclude each other as packages: Exim is unpacked where it is needed, and only its
+# libraries are installed.
+exim_package=exim4-daemon-light
+exim_libraries="libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0"
+
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-dev libconfuse-dev
 	libsystemd-dev libsqlite3-dev libidn2-dev libjansson-dev libcmocka-dev"
-peer_packages="python3 openssl dovecot-pop3d dovecot-lmtpd postfix"
+peer_packages="python3 openssl dovecot-pop3d dovecot-lmtpd postfix $exim_libraries"
 test_packages="python3-pytest clang-format-14"
 
 missing_packages() {
@@ -42,3 +47,19 @@ need_packages() {
 	echo "Installing $missing"
 	apt-get update -q </dev/null && install_quietly $missing
 }
+
+# unpack_package DIRECTORY PACKAGE: its files below DIRECTORY, nothing of it installed or run.
+unpack_package() (
+	target=$1
+	scratch=$(mktemp -d)
+	trap 'rm -rf "$scratch"' EXIT
+	chmod 755 "$scratch"
+	cd "$scratch"
+	apt-get download -q -o APT::Sandbox::User=root "$2" </dev/null ||
+		{ apt-get update -q </dev/null && apt-get download -q -o APT::Sandbox::User=root "$2" </dev/null; } || exit 1
+	dpkg -x "$2"_*.deb root || exit 1
+	find root -type f -perm /6000 -exec chmod ug-s {} +
+	mkdir -p "$(dirname "$target")"
+	# Test programs run side by side: the first one that is ready wins.
+	mv -nT root "$target"
+)

@@ -1,15 +1,18 @@
 """A private Dovecot: POP3 (clear, STLS, implicit TLS) and LMTP on loopback, with Maildirs.
 
-Any user name exists, with the one password; a maildrop is made by the first put(). Nothing outside
-the directory is read or written, /etc/dovecot and the system's Dovecot included.
+Any user name exists, with the one password; a maildrop is made by the first put(). LMTP delivers to
+the local part's maildrop, or with `lmtp_user` to a certain one. Nothing outside the directory is read or written, /etc/dovecot and the system's Dovecot included.
 """
+import grp
 import os
+import pwd
 import shutil
 import subprocess
 
 from . import net
 
 PASSWORD = "geheim-4711"
+PARTS = ("cur", "new", "tmp")  # of a Maildir
 
 CONFIG = """
 base_dir = {dir}/run
@@ -18,6 +21,7 @@ instance_name = {name}
 log_path = {dir}/dovecot.log
 protocols = pop3 lmtp
 listen = 127.0.0.1
+hostname = box.hoster.example
 ssl = yes
 ssl_cert = <{cert}
 ssl_key = <{key}
@@ -59,16 +63,22 @@ service anvil {{
   }}
 }}
 protocol lmtp {{
-  auth_username_format = %Ln
+  auth_username_format = {lmtp_user}
   postmaster_address = postmaster@firma.example
 }}
 """
 
 
+def owner():
+    """(uid, gid) of everything in the maildrops."""
+    return pwd.getpwnam("nobody").pw_uid, grp.getgrnam("nogroup").gr_gid
+
+
 class Dovecot:
-    def __init__(self, directory, certificate):
+    def __init__(self, directory, certificate, lmtp_user="%Ln"):
         self.directory = directory
         self.certificate = certificate
+        self.lmtp_user = lmtp_user
         self.pop3 = net.free_port()
         self.pop3s = net.free_port()
         self.lmtp = net.free_port()
@@ -78,13 +88,13 @@ class Dovecot:
 
     def start(self):
         os.makedirs(os.path.join(self.directory, "mail"), exist_ok=True)
-        self._own(os.path.join(self.directory, "mail"))
+        os.chown(os.path.join(self.directory, "mail"), *owner())
         config = os.path.join(self.directory, "dovecot.conf")
         with open(config, "w") as f:
             f.write(CONFIG.format(dir=self.directory, name=os.path.basename(self.directory),
                                   cert=self.certificate.cert, key=self.certificate.key,
                                   password=PASSWORD, pop3=self.pop3, pop3s=self.pop3s,
-                                  lmtp=self.lmtp))
+                                  lmtp=self.lmtp, lmtp_user=self.lmtp_user))
         self._process = subprocess.Popen(["dovecot", "-F", "-c", config],
                                          stdin=subprocess.DEVNULL, start_new_session=True)
         net.wait_until(lambda: net.answers(self.pop3) or self._process.poll() is not None, 20,
@@ -106,22 +116,14 @@ class Dovecot:
 
     def put(self, user, message):
         """Stores a message as the maildrop's newest; bytes with CRLF or LF ends."""
-        maildir = self._maildir(user)
-        for part in ("cur", "new", "tmp"):
-            os.makedirs(os.path.join(maildir, part), exist_ok=True)
+        maildir = self.maildir(user)
         # Dovecot numbers new files by the time in their names: a counter keeps the order of put().
         self._serial += 1
         name = f"{1700000000 + self._serial}.M0P1.mdtest"
         path = os.path.join(maildir, "tmp", name)
         with open(path, "wb") as f:
             f.write(message)
-        home = os.path.dirname(maildir)
-        if os.stat(home).st_uid == os.getuid():
-            self._own(home)
-            self._own(maildir)
-            for part in ("cur", "new", "tmp"):
-                self._own(os.path.join(maildir, part))
-        self._own(path)
+        os.chown(path, *owner())
         os.rename(path, os.path.join(maildir, "new", name))
 
     def count(self, user):
@@ -138,17 +140,20 @@ class Dovecot:
     def clear(self, user):
         shutil.rmtree(os.path.join(self.directory, "mail", user), ignore_errors=True)
 
-    def _maildir(self, user):
-        return os.path.join(self.directory, "mail", user, "Maildir")
+    def maildir(self, user):
+        """The folder of that maildrop, which is made when there is none."""
+        home = os.path.join(self.directory, "mail", user)
+        path = os.path.join(home, "Maildir")
+        if not os.path.isdir(path):
+            for folder in (home, path, *(os.path.join(path, part) for part in PARTS)):
+                os.makedirs(folder, exist_ok=True)
+                os.chown(folder, *owner())
+        return path
 
     def _files(self, user):
         paths = []
         for part in ("cur", "new"):
-            folder = os.path.join(self._maildir(user), part)
+            folder = os.path.join(self.directory, "mail", user, "Maildir", part)
             if os.path.isdir(folder):
                 paths += [os.path.join(folder, name) for name in os.listdir(folder)]
         return sorted(paths, key=os.path.basename)
-
-    @staticmethod
-    def _own(path):
-        shutil.chown(path, "nobody", "nogroup")

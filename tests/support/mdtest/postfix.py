@@ -1,7 +1,8 @@
-"""A private Postfix as the in-house mail server: one domain of Maildirs on a loopback port.
+"""A private Postfix: as it stands the in-house mail server, one domain of Maildirs on a loopback port.
 
 Unknown recipients are refused at RCPT. It has no SMTP client at all, so nothing can leave the
-machine, and it shares no directory with the system's Postfix.
+machine, and it shares no directory with the system's Postfix. Its settings may be overridden; the
+providers of hoster.py are made that way.
 """
 import grp
 import os
@@ -77,10 +78,14 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    def __init__(self, directory, certificate, mailboxes=("hans", "eva", "otto", "postmaster")):
+    def __init__(self, directory, certificate, mailboxes=("hans", "eva", "otto", "postmaster"),
+                 settings=None, services=""):
+        """settings: lines of main.cf that replace ours; services: more lines of master.cf."""
         self.directory = directory
         self.certificate = certificate
         self.mailboxes = mailboxes
+        self.settings = settings or {}
+        self.services = services
         self.port = net.free_port()
 
     def start(self):
@@ -90,11 +95,12 @@ class Postfix:
         nobody = pwd.getpwnam("nobody").pw_uid, grp.getgrnam("nogroup").gr_gid
         os.chown(os.path.join(self.directory, "mail"), *nobody)
         shutil.chown(os.path.join(self.directory, "data"), "postfix")
+        main = MAIN.format(dir=self.directory, cert=self.certificate.cert,
+                           key=self.certificate.key, domain=DOMAIN, uid=nobody[0], gid=nobody[1])
+        settings = dict(re.findall(r"^(\w+) = ?(.*)$", main, re.M)) | self.settings
         self._write(os.path.join(etc, "main.cf"),
-                    MAIN.format(dir=self.directory, cert=self.certificate.cert,
-                                key=self.certificate.key, domain=DOMAIN,
-                                uid=nobody[0], gid=nobody[1]))
-        self._write(os.path.join(etc, "master.cf"), MASTER.format(port=self.port))
+                    "".join(f"{name} = {value}\n" for name, value in settings.items()))
+        self._write(os.path.join(etc, "master.cf"), MASTER.format(port=self.port) + self.services)
         self._write(os.path.join(etc, "mailboxes"),
                     "".join(f"{box}@{DOMAIN} {box}/\n" for box in self.mailboxes))
         start = subprocess.Popen(["postfix", "-c", etc, "start"], stdin=subprocess.DEVNULL,

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from . import net, peer
 from .peer import CLOSE, HANG  # noqa: F401, for the scripts
 
+PATH = r'(?:"(?:[^"\\]|\\.)*"|[^>"])*'  # a quoted local part may hold a >
+
 
 @dataclass
 class Transaction:
@@ -65,12 +67,12 @@ class _Session(peer.Session):
         raise peer.Closed
 
     def do_mail(self, line):
-        match = re.match(r"MAIL FROM:<([^>]*)>\s*(.*)", line, re.I)
+        match = re.match(rf"MAIL FROM:<({PATH})>\s*(.*)", line, re.I)
         if self._answer(self.scripted("MAIL"), "250 2.1.0 fine" if match else "501 5.5.2 syntax"):
             self.transaction = Transaction(match[1], match[2])
 
     def do_rcpt(self, line):
-        match = re.match(r"RCPT TO:<([^>]*)>", line, re.I)
+        match = re.match(rf"RCPT TO:<({PATH})>", line, re.I)
         if self.transaction is None or not match:
             self.say("503 5.5.1 MAIL first")
             return
