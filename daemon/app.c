@@ -214,7 +214,7 @@ static void on_relay_down(void *ctx, struct relay *r)
 static void free_relays(struct relay **relays, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		relay_stop(relays[i]);
+		relay_retire(relays[i]);
 		relay_unref(relays[i]); /* a running cycle keeps it */
 	}
 	free(relays);
@@ -263,7 +263,7 @@ static void on_hour(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- configuration ---- */
 
-static void log_faults(const struct faults *faults, enum log_event event)
+void app_log_faults(const struct faults *faults, enum log_event event)
 {
 	for (size_t i = 0; i < faults->n; i++) {
 		const struct fault *f = &faults->items[i];
@@ -328,7 +328,7 @@ static void reload(struct app *app)
 	struct err err;
 	struct config *new = conf_file_load(app->options->config_path, &faults);
 
-	log_faults(&faults, EV_CONFIG_REFUSED);
+	app_log_faults(&faults, EV_CONFIG_REFUSED);
 	faults_free(&faults);
 	if (new &&make_relays(app, new, &relays, &err)) {
 		app_log(EV_CONFIG_REFUSED, err.text, "the old configuration stays");

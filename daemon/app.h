@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "core/config.h"
 
 struct app_options {
@@ -11,6 +12,9 @@ struct app_options {
 	char *const *only; /* with once: these accounts; none: all */
 	size_t nonly;
 };
+
+/* A log entry per fault: errors as `event`, warnings as config.warning. */
+void app_log_faults(const struct faults *faults, enum log_event event);
 
 /* Runs until it is told to stop, or until every account had its cycle. Takes over the reference. */
 int app_run(struct config *config, const struct app_options *options);

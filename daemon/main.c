@@ -106,16 +106,12 @@ static int parse(int argc, char **argv, char **only, struct command *c)
 	return -1;
 }
 
-static struct config *load(const struct command *c)
+static void print_faults(const struct faults *faults)
 {
-	struct faults faults = { 0 };
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-	struct config *config = conf_file_load(c->app.config_path, &faults);
 
-	faults_print(&faults, &text);
+	faults_print(faults, &text);
 	fputs(strbuf_str(&text), stderr);
-	faults_free(&faults);
-	return config;
 }
 
 static int check_names(const struct command *c, const struct config *config)
@@ -139,7 +135,10 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	c.app.only = only;
-	struct config *config = load(&c);
+	AUTO(faults_free) struct faults faults = { 0 };
+	struct config *config = conf_file_load(c.app.config_path, &faults);
+	if (!config || c.test)
+		print_faults(&faults);
 	if (!config)
 		return EX_CONFIG;
 	status = check_names(&c, config);
@@ -150,5 +149,6 @@ int main(int argc, char **argv)
 		return status;
 	}
 	log_sink_open(c.format, c.level);
+	app_log_faults(&faults, EV_CONFIG_WARNING);
 	return app_run(config, &c.app);
 }

@@ -216,12 +216,25 @@ void relay_probe(struct relay *r)
 	relay_wake(r);
 }
 
-void relay_stop(struct relay *r)
+static void close_idle(struct relay *r)
 {
 	struct session *s;
 
-	r->stopping = true;
 	TAILQ_FOREACH (s, &r->sessions, entry)
 		if (s->state == SESSION_IDLE && smtp_idle(s->smtp))
 			session_leave(s);
+}
+
+void relay_stop(struct relay *r)
+{
+	r->stopping = true;
+	close_idle(r);
+	relay_wake(r);
+}
+
+void relay_retire(struct relay *r)
+{
+	r->retiring = true;
+	if (!r->njobs)
+		close_idle(r);
 }

@@ -57,4 +57,5 @@ bool relay_cancel(struct relay *r, struct relay_job *job);
 bool relay_is_down(const struct relay *r);
 void relay_probe(
 	struct relay *r); /* while down: connect when the pause is over, even without a job */
-void relay_stop(struct relay *r); /* closes idle sessions; no new ones */
+void relay_stop(struct relay *r);   /* closes idle sessions; waiting jobs come back, no new ones */
+void relay_retire(struct relay *r); /* serves what its owners still have, keeps nothing open */

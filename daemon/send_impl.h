@@ -33,7 +33,7 @@ struct relay {
 	const struct conf_relay *conf;
 	struct relay_ops ops;
 	struct smtp_pool pool;
-	bool probe, stopping;
+	bool probe, stopping, retiring;
 	TAILQ_HEAD(, session) sessions; /* the one used last in front */
 	TAILQ_HEAD(, relay_job) jobs;
 	size_t njobs;

@@ -165,7 +165,7 @@ static void session_done(struct session *s)
 	s->messages++;
 	s->idle_since = env_now(r->env);
 	smtp_pool_done(&r->pool);
-	if (smtp_pool_retire(&r->pool, s->messages) || r->stopping)
+	if (smtp_pool_retire(&r->pool, s->messages) || r->stopping || (r->retiring && !r->njobs))
 		session_leave(s);
 	want_flush(s); /* the timer */
 	relay_wake(r);
