@@ -5,6 +5,7 @@ import random
 import re
 import signal
 import socket
+import threading
 
 import pytest
 from conftest import PASSWORD, expect, fake_provider
@@ -82,6 +83,27 @@ def test_reload_brings_in_a_new_account(config):
             running.signal(signal.SIGHUP)
             running.wait_event("cycle.finished", account="neu")
             assert len(sink.transactions) == 3
+            assert running.stop() == 0
+
+
+def test_reload_in_mid_cycle_puts_nothing_off(config):
+    """The running cycle delivers on the relay that it began with, although that one was replaced."""
+    reloaded = threading.Event()
+
+    def wait_for_reload(session):
+        reloaded.wait(20)
+
+    with Pop3Fake(three()) as provider, Sink({"MAIL": [wait_for_reload]}) as sink:
+        with daemon.Daemon(serve(config, provider, sink, connections=1)) as running:
+            running.wait(lambda: sink.said("MAIL"), what="the first transaction")
+            config.relays["house"]["connections"] = 2
+            config.write()
+            running.signal(signal.SIGHUP)
+            running.wait_event("config.reloaded")
+            reloaded.set()
+            running.wait_event("cycle.finished", account="sammel")
+            assert len(sink.transactions) == 3 and provider.maildrop == []
+            assert not running.log.find("message.deferred")
             assert running.stop() == 0
 
 
