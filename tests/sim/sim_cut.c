@@ -1,0 +1,357 @@
+/*
+ * The proof that no cut and no crash loses or doubles mail: sweeps over all octets; see
+ *sim_world.h.
+ *
+ *	sim_cut [-q] [-s SEED] [SCENARIO...]         all of them, or these; -q: fewer cuts
+ *	sim_cut [-v] -r STREAM:OCTET:MISHAP SCENARIO  one run again; -v: with the daemon's log
+ *
+ * Exit status: 0 every promise was kept, 1 one was broken, 64 usage.
+ */
+#include "sim_world.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <time.h>
+
+#define CYCLES_MAX   6
+#define FAILURES_MAX 5 /* then the rest is left out */
+#define QUICK_FACTOR 10
+
+static const char *const stream_names[] = { [POP3_OUT] = "pop3-out",
+	[POP3_IN] = "pop3-in",
+	[SMTP_OUT] = "smtp-out",
+	[SMTP_IN] = "smtp-in" };
+
+enum kind { FIN, RST, LOST, KILL, KILL_DRAIN, KILL_LATE, POWER, KIND_COUNT };
+
+static const struct mishap_kind kinds[] = {
+	[FIN] = { .name = "fin" },
+	[RST] = { .name = "rst", .resets = true },
+	[LOST] = { .name = "lost", .loses = true },
+	[KILL] = { .name = "kill", .dies = true },
+	[KILL_DRAIN] = { .name = "kill-drain", .dies = true, .drains = true },
+	[KILL_LATE] = { .name = "kill-late", .dies = true, .drains = true, .late = true },
+	[POWER] = { .name = "power", .dies = true, .drains = true, .power = true },
+};
+
+/*
+ * Delete or keep, SMTP or LMTP, PIPELINING or not: the first four pair each value with each other,
+ * and are swept octet by octet; the rest is sampled.
+ */
+/* clang-format off */
+static const struct scenario scenarios[] = {
+	{ .name = "smtp-delete-pipelining", .pipelining = true,
+		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 4, .kill = 4 },
+	{ .name = "smtp-keep", .keep = true,
+		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 8, .kill = 4 },
+	{ .name = "lmtp-delete", .lmtp = true,
+		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 8, .kill = 4 },
+	{ .name = "lmtp-keep-pipelining", .lmtp = true, .keep = true, .pipelining = true,
+		.connections = 1, .dedupe = "3d", .fin = 1, .rst = 8, .kill = 4 },
+	{ .name = "no-uidl", .no_uidl = true,
+		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 1, .kill = 1 },
+	{ .name = "smtp-delete",
+		.connections = 1, .dedupe = "3d", .fin = 16, .rst = 64, .kill = 16 },
+	{ .name = "smtp-keep-pipelining", .keep = true, .pipelining = true,
+		.connections = 1, .dedupe = "3d", .fin = 16, .rst = 64, .kill = 16 },
+	{ .name = "lmtp-delete-pipelining", .lmtp = true, .pipelining = true,
+		.connections = 1, .dedupe = "0s", .fin = 16, .rst = 64, .kill = 16 },
+	{ .name = "lmtp-keep", .lmtp = true, .keep = true,
+		.connections = 1, .dedupe = "0s", .fin = 16, .rst = 64, .kill = 16 },
+	{ .name = "smtp-later", .pipelining = true, .later = true,
+		.connections = 1, .dedupe = "3d", .fin = 8, .rst = 64, .kill = 8 },
+	{ .name = "lmtp-later", .lmtp = true, .pipelining = true, .later = true,
+		.connections = 1, .dedupe = "3d", .fin = 8, .rst = 64, .kill = 8 },
+	{ .name = "smtp-pool", .pipelining = true,
+		.connections = 4, .dedupe = "3d", .fin = 8, .rst = 64, .kill = 8 },
+};
+/* clang-format on */
+
+struct figures {
+	unsigned long runs, cuts, kills, power_losses, extra, failures;
+};
+
+struct sim {
+	struct world world;
+	struct net *net;
+	struct passage map[STREAM_COUNT]; /* of the run that nothing disturbs */
+	struct figures all;
+	unsigned factor; /* samples only: one in so many of what the table says */
+	uint64_t seed;
+};
+
+/* ---- one run ---- */
+
+static bool settled(const struct world *w, int status)
+{
+	if (w->scenario->no_uidl)
+		return true;
+	if (w->scenario->keep)
+		return !status && !w->retrs && !w->transactions;
+	return !status && !world_listed(w);
+}
+
+static void live(struct sim *s)
+{
+	struct world *w = &s->world;
+
+	for (w->cycle = 0; w->cycle < CYCLES_MAX; w->cycle++) {
+		int status = net_cycle(s->net, w);
+		if (!w->cycle)
+			world_reuse_uids(w);
+		if (w->broken[0] || (w->cycle && settled(w, status)))
+			return;
+	}
+	world_break(w, "no end after %d cycles", CYCLES_MAX);
+}
+
+static void report(const struct sim *s, const struct mishap *mishap)
+{
+	const struct world *w = &s->world;
+
+	printf("FAILED: %s\n", w->broken);
+	if (mishap->kind)
+		printf("  again with: sim_cut -v -r %s:%zu:%s %s\n", stream_names[mishap->stream],
+			mishap->at, mishap->kind->name, w->scenario->name);
+	else
+		printf("  in %s, undisturbed\n", w->scenario->name);
+	fflush(stdout);
+}
+
+static void run(struct sim *s, struct mishap mishap)
+{
+	struct world *w = &s->world;
+
+	world_reset(w);
+	daemon_reset_state(w->daemon);
+	w->mishap = mishap;
+	w->random = s->seed + mishap.at * STREAM_COUNT + mishap.stream;
+	live(s);
+	unsigned extra = world_judge(w, &mishap);
+	s->all.runs++;
+	s->all.cuts += w->struck && !mishap.kind->dies;
+	s->all.kills += w->struck && mishap.kind->dies && !mishap.kind->power;
+	s->all.power_losses += w->struck && mishap.kind->power;
+	s->all.extra += extra;
+	if (!w->broken[0])
+		return;
+	s->all.failures++;
+	report(s, &mishap);
+}
+
+/* ---- sweeps ---- */
+
+static unsigned share(const struct scenario *sc, enum kind kind)
+{
+	switch (kind) {
+	case FIN:
+	case LOST:
+		return sc->fin;
+	case RST:
+		return sc->rst;
+	case KILL:
+	case KILL_DRAIN:
+	case KILL_LATE:
+	case POWER:
+		return sc->kill;
+	case KIND_COUNT:
+		break;
+	}
+	return 1;
+}
+
+/* Does this mishap at this place say anything that others do not? */
+static bool is_point(const struct sim *s, enum stream stream, size_t at, enum kind kind)
+{
+	const struct passage *p = &s->map[stream];
+
+	if (kind == FIN || kind == RST)
+		return true;
+	if (kind == LOST)
+		return stream == SMTP_OUT && p->critical[at];
+	return p->line[at] || p->critical[at];
+}
+
+/* Where octets are swept, no critical passage is left out either. `-q` samples the cuts only. */
+static bool is_sampled(struct sim *s, enum stream stream, size_t at, enum kind kind)
+{
+	const struct scenario *sc = s->world.scenario;
+	struct world dice = { .random = s->seed ^ (at * 64 + stream * 16 + kind) };
+	unsigned n = share(sc, kind);
+
+	if (kind < KILL)
+		n *= s->factor;
+	else if (sc->fin == 1 && s->map[stream].critical[at])
+		return true;
+	return n == 1 || world_random(&dice) % n == 0;
+}
+
+static void sweep(struct sim *s, enum stream stream, enum kind kind)
+{
+	bool out = stream == POP3_OUT || stream == SMTP_OUT;
+
+	for (size_t at = out ? 0 : 1; at <= s->map[stream].n; at++) {
+		if (s->all.failures >= FAILURES_MAX)
+			return;
+		if (is_point(s, stream, at, kind) && is_sampled(s, stream, at, kind))
+			run(s, (struct mishap){ &kinds[kind], stream, at });
+	}
+}
+
+/* Without a message in the maildrop: what it leaves in the state is what each run begins with. */
+static void prepare(struct sim *s, const struct scenario *sc)
+{
+	struct world *w = &s->world;
+
+	daemon_stop(w->daemon, w);
+	daemon_configure(
+		w->daemon, sc, net_port(s->net, &pop3_service), net_port(s->net, &smtp_service));
+	world_free(w);
+	w->broken[0] = '\0';
+	w->scenario = sc;
+	w->cycle = 0;
+	w->mishap = (struct mishap){ 0 };
+	int status = net_cycle(s->net, w);
+	if (status && !sc->no_uidl)
+		world_break(w, "exit status %d with an empty maildrop", status);
+	daemon_keep_state(w->daemon);
+}
+
+static void map_streams(struct sim *s)
+{
+	struct world *w = &s->world;
+
+	memset(w->streams, 0, sizeof w->streams);
+	world_reset(w);
+	daemon_reset_state(w->daemon);
+	w->mishap = (struct mishap){ 0 };
+	(void)net_cycle(s->net, w); /* judged with the next, whole run */
+	memcpy(s->map, w->streams, sizeof s->map);
+	for (size_t i = 0; i < STREAM_COUNT; i++)
+		ensure(s->map[i].n <= STREAM_MAX);
+}
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void play(struct sim *s, const struct scenario *sc, const struct mishap *only)
+{
+	struct figures before = s->all;
+	double start = seconds();
+
+	prepare(s, sc);
+	if (only) {
+		run(s, *only);
+		return;
+	}
+	map_streams(s);
+	run(s, (struct mishap){ 0 });
+	for (enum kind kind = 0; kind < KIND_COUNT; kind++)
+		for (enum stream stream = 0; stream < STREAM_COUNT; stream++)
+			sweep(s, stream, kind);
+	printf("%-24s %zu+%zu+%zu+%zu octets; cut at 1 in %u with FIN, 1 in %u with RST, killed at"
+	       " 1 in %u lines: %lu runs, %lu extra copies, %.1f s\n",
+		sc->name, s->map[0].n, s->map[1].n, s->map[2].n, s->map[3].n, sc->fin * s->factor,
+		sc->rst * s->factor, sc->kill, s->all.runs - before.runs,
+		s->all.extra - before.extra, seconds() - start);
+	fflush(stdout);
+}
+
+/* ---- the command line ---- */
+
+static bool parse_mishap(const char *text, struct mishap *out)
+{
+	struct strview rest = sv_str(text), stream = sv_token(&rest, ':');
+	struct strview at = sv_token(&rest, ':');
+	uint64_t n = 0;
+
+	*out = (struct mishap){ .stream = STREAM_COUNT };
+	for (enum stream i = 0; i < STREAM_COUNT; i++)
+		if (sv_eq(stream, sv_str(stream_names[i])))
+			out->stream = i;
+	for (enum kind i = 0; i < KIND_COUNT; i++)
+		if (sv_eq(rest, sv_str(kinds[i].name)))
+			out->kind = &kinds[i];
+	if (!sv_number(at, STREAM_MAX, &n) || out->stream == STREAM_COUNT)
+		return false;
+	out->at = n;
+	return out->kind;
+}
+
+static bool is_named(char *const *names, const char *name)
+{
+	bool none = !*names;
+
+	for (; *names; names++)
+		if (!strcmp(*names, name))
+			return true;
+	return none;
+}
+
+static int misuse(void)
+{
+	fputs("usage: sim_cut [-qv] [-s SEED] [-r STREAM:OCTET:MISHAP] [SCENARIO...]\n", stderr);
+	return EX_USAGE;
+}
+
+static void totals(const struct sim *s)
+{
+	const struct figures *f = &s->all;
+
+	printf("seed %llu: %lu runs, %lu cuts, %lu kills, %lu power losses; ",
+		(unsigned long long)s->seed, f->runs, f->cuts, f->kills, f->power_losses);
+	if (f->failures)
+		printf("%lu FAILED\n", f->failures);
+	else
+		printf("extra copies %lu, all marked; lost 0\n", f->extra);
+}
+
+int main(int argc, char **argv)
+{
+	struct sim *s = mem_zalloc(sizeof *s);
+	struct mishap mishap, *only = NULL;
+	bool verbose = false;
+	uint64_t number;
+	int option;
+
+	s->seed = 1;
+	s->factor = 1;
+	while ((option = getopt(argc, argv, "qvs:r:")) != -1) {
+		if (option == 'q')
+			s->factor = QUICK_FACTOR;
+		else if (option == 'v')
+			verbose = true;
+		else if (option == 's' && sv_number(sv_str(optarg), UINT64_MAX, &number))
+			s->seed = number;
+		else if (option == 'r' && parse_mishap(optarg, &mishap))
+			only = &mishap;
+		else
+			return misuse();
+	}
+	s->net = net_new();
+	s->world.daemon = daemon_new(verbose);
+	for (size_t i = 0; i < ARRAY_LEN(scenarios) && s->all.failures < FAILURES_MAX; i++)
+		if (is_named(argv + optind, scenarios[i].name))
+			play(s, &scenarios[i], only);
+	daemon_stop(s->world.daemon, &s->world);
+	if (!daemon_synced(s->world.daemon))
+		world_break(&s->world, "the daemon has never waited for the disk");
+	if (s->world.broken[0] && !s->all.failures) {
+		s->all.failures++;
+		report(s, &(struct mishap){ 0 });
+	}
+	totals(s);
+	int status = s->all.failures || !s->all.runs;
+	world_free(&s->world);
+	daemon_free(s->world.daemon);
+	net_free(s->net);
+	free(s);
+	return status;
+}

@@ -1,0 +1,274 @@
+/*
+ * The daemon under test: app_run() in a child process, again and again; see sim_world.h.
+ *
+ * Owns the process, its configuration and its state directory. Only the child ever runs daemon
+ * code, so that a killed one is replaced by a fresh fork of a process without threads. Between two
+ * cycles the child has the state closed.
+ */
+#include "sim_world.h"
+
+#include "app.h"
+#include "conf_file.h"
+#include "log_sink.h"
+#include "store_sqlite.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ACCOUNT "box"
+
+/* What the child tells of its syncs, in memory that outlives it. */
+struct disk {
+	off_t synced; /* octets of the WAL that a power loss leaves */
+	unsigned long syncs;
+};
+
+struct daemon {
+	pid_t pid; /* 0: none */
+	int fd;
+	bool verbose;
+	char dir[64];
+	struct config *config;
+	struct strbuf empty; /* the database to begin a run with */
+	struct disk *disk;
+	struct strbuf wal, db, shm, lock, conf; /* paths */
+};
+
+/* For fdatasync(), which nobody can give an argument. */
+static struct daemon *watched;
+
+/*
+ * Takes the place of libc's for the SQLite library: how much of the WAL would be on the disk. The
+ * state lies on a tmpfs, there is nothing to wait for.
+ */
+int fdatasync(int fd)
+{
+	struct stat file, wal;
+
+	if (watched && !fstat(fd, &file) && !stat(strbuf_str(&watched->wal), &wal) &&
+		file.st_ino == wal.st_ino) {
+		watched->disk->synced = file.st_size;
+		watched->disk->syncs++;
+	}
+	return 0;
+}
+
+/* ---- state ---- */
+
+static void write_file(const struct strbuf *path, struct strview content)
+{
+	int fd = open(path->ptr, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	ensure(fd >= 0 && write(fd, content.ptr, content.len) == (ssize_t)content.len);
+	close(fd);
+}
+
+static void remove_state(struct daemon *d)
+{
+	(void)unlink(d->db.ptr); /* some of them are not there */
+	(void)unlink(d->wal.ptr);
+	(void)unlink(d->shm.ptr);
+}
+
+void daemon_keep_state(struct daemon *d)
+{
+	char buf[4096];
+	ssize_t n;
+	int fd = open(d->db.ptr, O_RDONLY | O_CLOEXEC);
+
+	ensure(fd >= 0);
+	strbuf_clear(&d->empty);
+	while ((n = read(fd, buf, sizeof buf)) > 0)
+		strbuf_add(&d->empty, buf, (size_t)n);
+	close(fd);
+}
+
+void daemon_reset_state(struct daemon *d)
+{
+	remove_state(d);
+	if (d->empty.len)
+		write_file(&d->db, strbuf_view(&d->empty));
+}
+
+bool daemon_synced(const struct daemon *d)
+{
+	return d->disk->syncs;
+}
+
+static off_t wal_size(const struct daemon *d)
+{
+	struct stat st;
+
+	return stat(d->wal.ptr, &st) ? 0 : st.st_size;
+}
+
+static void lose_unsynced(struct daemon *d)
+{
+	if (wal_size(d) > d->disk->synced)
+		ensure(!truncate(d->wal.ptr, d->disk->synced));
+}
+
+/* ---- the process ---- */
+
+static _Noreturn void be_the_daemon(struct daemon *d, int fd)
+{
+	struct app_options options = { .config_path = d->conf.ptr, .once = true };
+	char status = 0;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (d->verbose)
+		log_sink_open(LOG_FORMAT_TEXT, LVL_DEBUG);
+	while (read(fd, &status, 1) == 1) {
+		status = (char)app_run(config_ref(d->config), &options);
+		if (write(fd, &status, 1) != 1)
+			break;
+	}
+	exit(0); /* not _exit(): the leak check comes at the end */
+}
+
+static void start_process(struct daemon *d)
+{
+	int pair[2];
+
+	ensure(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	fflush(NULL); /* else it would be written twice */
+	d->pid = fork();
+	ensure(d->pid >= 0);
+	if (!d->pid) {
+		close(pair[0]);
+		be_the_daemon(d, pair[1]);
+	}
+	close(pair[1]);
+	d->fd = pair[0];
+}
+
+void daemon_start_cycle(struct daemon *d)
+{
+	if (!d->pid)
+		start_process(d);
+	d->disk->synced = wal_size(d); /* what is there has survived */
+	ensure(send(d->fd, "", 1, MSG_NOSIGNAL) == 1);
+}
+
+int daemon_fd(const struct daemon *d)
+{
+	return d->pid ? d->fd : -1;
+}
+
+/* Its wait status. */
+static int bury(struct daemon *d)
+{
+	int status = 0;
+
+	close(d->fd);
+	ensure(waitpid(d->pid, &status, 0) == d->pid);
+	d->pid = 0;
+	return status;
+}
+
+int daemon_take_status(struct daemon *d, struct world *w)
+{
+	char status;
+
+	if (read(d->fd, &status, 1) == 1)
+		return status;
+	world_break(w, "the daemon died by itself (wait status %#x)", (unsigned)bury(d));
+	return -1;
+}
+
+void daemon_kill(struct daemon *d, bool power)
+{
+	if (!d->pid)
+		return;
+	kill(d->pid, SIGKILL);
+	(void)bury(d); /* we know why */
+	if (power)
+		lose_unsynced(d);
+}
+
+void daemon_stop(struct daemon *d, struct world *w)
+{
+	if (!d->pid)
+		return;
+	shutdown(d->fd, SHUT_WR);
+	int status = bury(d);
+	if (status)
+		world_break(
+			w, "the daemon's end was not clean (wait status %#x)", (unsigned)status);
+}
+
+/* ---- life ---- */
+
+void daemon_configure(struct daemon *d, const struct scenario *s, uint16_t pop3, uint16_t smtp)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
+	struct faults faults = { 0 };
+
+	strbuf_addf(&text,
+		"hostname = \"h.example\"\nstate_dir = \"%s\"\n"
+		"provider \"p\" {\n\thost = \"127.0.0.1\"\n\tport = %u\n\ttls = \"none\"\n"
+		"\tmin_interval = \"0s\"\n\tlogin_limit = 10000\n"
+		"\tenvelope \"X-Envelope-To\" { pick = \"all\" }\n}\n"
+		"relay \"r\" {\n\thost = \"127.0.0.1\"\n\tport = %u\n\tprotocol = \"%s\"\n"
+		"\ttls = \"none\"\n\tconnections = %u\n}\n"
+		"account \"" ACCOUNT "\" {\n\tprovider = \"p\"\n\trelay = \"r\"\n\tuser = \"u\"\n"
+		"\tpassword = \"p\"\n\tdomains = { \"f.example\" }\n\tkeep = \"%s\"\n"
+		"\tdedupe = \"%s\"\n}\n",
+		d->dir, pop3, smtp, s->lmtp ? "lmtp" : "smtp", s->connections,
+		s->keep ? "forever" : "none", s->dedupe);
+	write_file(&d->conf, strbuf_view(&text));
+	config_unref(d->config);
+	d->config = conf_file_load(d->conf.ptr, &faults);
+	faults_print(&faults, &said);
+	if (!d->config)
+		fputs(strbuf_str(&said), stderr);
+	ensure(d->config);
+	faults_free(&faults);
+	strbuf_free(&d->empty);
+	daemon_reset_state(d);
+}
+
+struct daemon *daemon_new(bool verbose)
+{
+	struct daemon *d = mem_zalloc(sizeof *d);
+	const char *base = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+
+	d->verbose = verbose;
+	snprintf(d->dir, sizeof d->dir, "%s/sim.XXXXXX", base);
+	ensure(mkdtemp(d->dir));
+	strbuf_addf(&d->db, "%s/" STORE_FILE, d->dir);
+	strbuf_addf(&d->wal, "%s-wal", d->db.ptr);
+	strbuf_addf(&d->shm, "%s-shm", d->db.ptr);
+	strbuf_addf(&d->lock, "%s/" ACCOUNT ".lock", d->dir);
+	strbuf_addf(&d->conf, "%s/conf", d->dir);
+	d->disk = mmap(
+		NULL, sizeof *d->disk, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ensure(d->disk != MAP_FAILED);
+	watched = d;
+	return d;
+}
+
+void daemon_free(struct daemon *d)
+{
+	struct strbuf *paths[] = { &d->wal, &d->db, &d->shm, &d->lock, &d->conf };
+
+	watched = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		(void)unlink(paths[i]->ptr); /* some of them are not there */
+		strbuf_free(paths[i]);
+	}
+	(void)rmdir(d->dir); /* what is left there is worth a look */
+	munmap(d->disk, sizeof *d->disk);
+	strbuf_free(&d->empty);
+	config_unref(d->config);
+	free(d);
+}
