@@ -113,7 +113,7 @@ static void on_asked(void *ctx, bool durable)
 	want_flush(f);
 }
 
-static bool window_open(const struct fetch *f)
+static bool window_open(struct fetch *f)
 {
 	uint64_t next = maildrop_peek_wanted(&f->maildrop);
 
@@ -121,7 +121,10 @@ static bool window_open(const struct fetch *f)
 		return false;
 	if (f->no_more || !next || f->in_window >= FETCH_WINDOW_MESSAGES)
 		return false;
-	return !f->in_window || f->window_octets + next <= FETCH_WINDOW_OCTETS;
+	if (!f->in_window)
+		return true;
+	return !maildrop_peek_suspect(&f->maildrop) &&
+		f->window_octets + next <= FETCH_WINDOW_OCTETS;
 }
 
 /* Takes messages into the window; their RETR waits for the commit of their attempts. */
@@ -267,11 +270,8 @@ static void on_retr_data(struct fetch *f, const struct pop3_event *ev)
 {
 	struct transit *t = f->receiving;
 	struct err err;
-	int rc = transit_data(t, ev->data, &err);
 
-	if (rc < 0) {
-		fetch_fail(f, &err);
-	} else if (rc > 0) {
+	if (transit_data(t, ev->data)) {
 		err_set(&err, ERR_LIMIT, 0, "message %" PRIu32 " is larger than max_size",
 			ev->number);
 		transit_oversize(t); /* recorded first, then the connection goes */

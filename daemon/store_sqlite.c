@@ -9,6 +9,7 @@
  */
 #include "store_sqlite.h"
 
+#include "store_owed.h"
 #include "store_schema.h"
 
 #include <assert.h>
@@ -37,6 +38,7 @@ enum statement {
 	FORGET,
 	RCPTS,
 	RCPT,
+	RCPT_OWED,
 	DEDUPE_SEEN,
 	DEDUPE_NOTE,
 	DEDUPE_PURGE,
@@ -80,6 +82,8 @@ static const char *const sql[] = {
 	[RCPT] = "INSERT INTO rcpt(message, address, postmaster, outcome, code, reply, at)"
 		 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET"
 		 " outcome = ?4, code = ?5, reply = ?6, at = ?7",
+	[RCPT_OWED] = "UPDATE rcpt SET outcome = ?4, code = ?5, reply = ?6, at = ?7"
+		      " WHERE message = ?1 AND address = ?2 AND postmaster = ?3 AND outcome = 1",
 	[DEDUPE_SEEN] = "SELECT 1 FROM dedupe"
 			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3 AND at >= ?4",
 	[DEDUPE_NOTE] = "INSERT OR REPLACE INTO dedupe(account, digest, recipient, at)"
@@ -106,8 +110,9 @@ static_assert(ARRAY_LEN(sql) == STATEMENT_COUNT, "one text per statement");
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *stmts[STATEMENT_COUNT];
-	bool open;     /* a transaction is open */
-	bool unsynced; /* commits have been written that the disk may not have yet */
+	struct owed_list owed; /* outcomes of this transaction, or of one that failed */
+	bool open;             /* a transaction is open */
+	bool unsynced;         /* commits have been written that the disk may not have yet */
 	char *path;
 	struct store_schema schema;
 };
@@ -158,15 +163,7 @@ static int step_once(struct store *s, sqlite3_stmt *st, struct err *err)
 	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail(s, err, sqlite3_sql(st));
 }
 
-static int begin(struct store *s, struct err *err)
-{
-	if (s->open)
-		return 0;
-	if (step_once(s, s->stmts[BEGIN], err))
-		return -1;
-	s->open = true;
-	return 0;
-}
+static int begin(struct store *s, struct err *err);
 
 /* A change: part of the open transaction, which it opens if need be. */
 static int change(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
@@ -179,6 +176,33 @@ static int change(struct store *s, struct err *err, enum statement which, const 
 	sqlite3_stmt *st = bind(s, which, fmt, ap);
 	va_end(ap);
 	return step_once(s, st, err);
+}
+
+static int change_rcpt(struct store *s, enum statement which, const struct owed *o, struct err *err)
+{
+	const struct stored_rcpt *r = &o->rcpt;
+
+	return change(s, err, which, "isiiisi", o->message, r->address, (int64_t)r->postmaster,
+		(int64_t)r->outcome, (int64_t)r->code, r->reply, o->at);
+}
+
+/* What an earlier transaction could not write comes first: nothing may be built upon its absence.
+ */
+static int begin(struct store *s, struct err *err)
+{
+	const struct owed *o;
+
+	if (s->open)
+		return 0;
+	if (step_once(s, s->stmts[BEGIN], err))
+		return -1;
+	s->open = true;
+	TAILQ_FOREACH (o, &s->owed, entry)
+		if (change_rcpt(s, RCPT_OWED, o, err)) {
+			store_rollback(s);
+			return -1;
+		}
+	return 0;
 }
 
 static struct strview column(sqlite3_stmt *st, int i)
@@ -309,8 +333,11 @@ int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struc
 int store_rcpt(
 	struct store *s, int64_t id, const struct stored_rcpt *r, wall_t now, struct err *err)
 {
-	return change(s, err, RCPT, "isiiisi", id, r->address, (int64_t)r->postmaster,
-		(int64_t)r->outcome, (int64_t)r->code, r->reply, now);
+	int rc = change_rcpt(s, RCPT, &(struct owed){ .message = id, .rcpt = *r, .at = now }, err);
+
+	if (r->outcome != OUTCOME_PENDING && r->outcome != OUTCOME_DOT)
+		owed_add(&s->owed, id, r, now);
+	return rc;
 }
 
 /* ---- duplicates ---- */
@@ -465,6 +492,7 @@ int store_write(struct store *s, struct err *err)
 		return 0;
 	if (step_once(s, s->stmts[COMMIT], err))
 		return -1;
+	owed_clear(&s->owed);
 	s->open = false;
 	s->unsynced = true;
 	return 0;
@@ -476,6 +504,8 @@ int store_commit(struct store *s, struct err *err)
 {
 	sqlite3_file *wal = NULL;
 
+	if (!TAILQ_EMPTY(&s->owed) && begin(s, err))
+		return -1;
 	if (store_write(s, err))
 		return -1;
 	if (!s->unsynced)
@@ -530,6 +560,7 @@ int store_open(const char *state_dir, struct clock *clock, struct rng *rng, stru
 	mode_t mask = umask(0077);
 	struct store *s = mem_zalloc(sizeof *s);
 	s->path = mem_strdup(path.ptr);
+	TAILQ_INIT(&s->owed);
 	int rc = sqlite3_open_v2(strbuf_str(&path), &s->db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
@@ -551,6 +582,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	store_rollback(s);
+	owed_clear(&s->owed);
 	for (int i = 0; i < STATEMENT_COUNT; i++)
 		sqlite3_finalize(s->stmts[i]);
 	sqlite3_close(s->db);

@@ -45,6 +45,9 @@ static void on_settled(void *ctx, bool durable)
 {
 	struct transit *t = ctx;
 
+	if (!durable)
+		transit_failed(
+			t, &(struct err){ ERR_LOCAL, 0, "the state database cannot be written" });
 	fetch_settled(t->fetch, t, durable ? t->settle_as : ITEM_LEFT);
 }
 
@@ -276,6 +279,18 @@ static void open_spool(struct transit *t)
 		t->spool = spool_new(&t->fetch->env->spool);
 }
 
+/* The rest is read and dropped; the message stays, and it is not its fault. */
+static void spool_failed(struct transit *t, const struct err *err)
+{
+	transit_note(t,
+		&(struct log_entry){ .event = EV_STATE_FAILED,
+			.reason = err->text,
+			.text = "the message cannot be spooled; it stays on the server" });
+	t->dropped = spool_octets(t->spool) + 1;
+	spool_free(t->spool);
+	t->spool = NULL;
+}
+
 /*
  * Writes the content's digest into the row. If the row is of another content, the UID was reused
  * before that one had an end: this is a message of its own.
@@ -302,8 +317,15 @@ void transit_received(struct transit *t)
 	struct err err;
 	const char *loop;
 
-	open_spool(t); /* a message of no octets brought no data */
-	if (spool_end(t->spool, &err) || parse(t, &err)) {
+	if (!t->dropped)
+		open_spool(t); /* a message of no octets brought no data */
+	if (!t->dropped && spool_end(t->spool, &err))
+		spool_failed(t, &err);
+	if (t->dropped) {
+		transit_leave(t, true);
+		return;
+	}
+	if (parse(t, &err)) {
 		transit_failed(t, &err);
 		transit_settle(t, ITEM_LEFT);
 		return;
@@ -371,13 +393,21 @@ void transit_free(struct transit *t)
 	free(t);
 }
 
-int transit_data(struct transit *t, struct strview data, struct err *err)
+bool transit_data(struct transit *t, struct strview data)
 {
-	open_spool(t);
+	struct err err;
+
 	t->state = TRANSIT_RECEIVING;
+	if (t->dropped) {
+		t->dropped += data.len;
+		return t->dropped > t->fetch->account->max_size;
+	}
+	open_spool(t);
 	if (spool_octets(t->spool) + data.len > t->fetch->account->max_size)
-		return 1;
-	return spool_add(t->spool, data, err);
+		return true;
+	if (spool_add(t->spool, data, &err))
+		spool_failed(t, &err);
+	return false;
 }
 
 void transit_refused(struct transit *t, struct strview reply)

@@ -27,10 +27,11 @@ struct transit {
 	int64_t row;
 	uint32_t attempts, deferrals;
 	uint64_t listed_octets;
+	uint64_t
+		dropped; /* octets that could not be kept, as the spool has failed; 0: it has not */
 	enum transit_state state;
 	bool verify;    /* compare by content first */
 	bool truncated; /* delivered although it came shorter than listed: the original stays */
-	bool overflow;  /* over max_size: the rest is not kept */
 	bool give_up;   /* no further transaction in this cycle */
 	enum item_state settle_as;
 	struct spool *spool;
@@ -50,8 +51,8 @@ struct transit {
 struct transit *transit_new(struct fetch *f, uint32_t number, const struct item *item);
 void transit_free(struct transit *t);
 
-/* -1: the message cannot be kept (disk): the fetch fails. 1: larger than max_size. */
-int transit_data(struct transit *t, struct strview data, struct err *err) must_check;
+/* True: larger than max_size. What the disk has no room for is left: others may be smaller. */
+bool transit_data(struct transit *t, struct strview data) must_check;
 void transit_received(struct transit *t);                      /* complete: decides, delivers */
 void transit_refused(struct transit *t, struct strview reply); /* -ERR to RETR */
 void transit_oversize(struct transit *t);                      /* recorded as held; settles */

@@ -246,23 +246,35 @@ static bool is_wanted(const struct item *it)
 	return it->state == ITEM_WANTED || it->state == ITEM_VERIFY;
 }
 
-uint64_t maildrop_peek_wanted(const struct maildrop *m)
+/* Moves the cursor to the next message to retrieve: a round for each number of failed attempts. */
+static const struct item *seek_wanted(struct maildrop *m)
 {
-	if (!m->wanted)
-		return 0;
-	for (uint32_t i = m->next_wanted; i < m->n; i++)
-		if (is_wanted(&m->items[i]))
-			return m->items[i].octets ? m->items[i].octets : 1;
-	return 0;
+	for (; m->wanted && m->round < MAILDROP_ATTEMPTS_MAX; m->round++, m->next_wanted = 0)
+		for (; m->next_wanted < m->n; m->next_wanted++) {
+			const struct item *it = &m->items[m->next_wanted];
+			if (is_wanted(it) && it->attempts == m->round)
+				return it;
+		}
+	return NULL;
+}
+
+uint64_t maildrop_peek_wanted(struct maildrop *m)
+{
+	const struct item *it = seek_wanted(m);
+
+	return !it ? 0 : it->octets ? it->octets : 1;
+}
+
+bool maildrop_peek_suspect(struct maildrop *m)
+{
+	const struct item *it = seek_wanted(m);
+
+	return it && it->attempts;
 }
 
 uint32_t maildrop_next_wanted(struct maildrop *m)
 {
-	if (!m->wanted)
-		return 0;
-	while (m->next_wanted < m->n && !is_wanted(&m->items[m->next_wanted]))
-		m->next_wanted++;
-	if (m->next_wanted == m->n)
+	if (!seek_wanted(m))
 		return 0;
 	m->wanted--;
 	m->items[m->next_wanted].state = ITEM_FETCHING;
@@ -339,7 +351,7 @@ bool maildrop_may_quit(const struct maildrop *m)
 {
 	if (!m->retr_deletes)
 		return true;
-	for (uint32_t i = 0; i < m->next_wanted; i++) {
+	for (uint32_t i = 0; i < m->n; i++) {
 		enum item_state state = m->items[i].state;
 		bool safe = state == ITEM_DONE || state == ITEM_DELETING || state == ITEM_GONE;
 		if (m->items[i].retrieved && !safe)

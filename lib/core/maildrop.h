@@ -70,7 +70,8 @@ struct maildrop {
 	} * absent; /* recorded, but not listed */
 	size_t nabsent, cap_absent;
 	uint32_t next_wanted, next_delete; /* cursors */
-	uint32_t wanted, held, left;       /* counts after the plan */
+	uint32_t round;              /* of next_wanted: messages with so many failed attempts */
+	uint32_t wanted, held, left; /* counts after the plan */
 	bool delete_only; /* the server may drop what is retrieved: clean up first, retrieve next
 			     time */
 	bool retr_deletes;
@@ -97,11 +98,16 @@ void maildrop_plan(struct maildrop *m, wall_t now); /* decides for every message
 struct item *maildrop_item(struct maildrop *m, uint32_t number);
 const char *maildrop_item_uid(const struct maildrop *m, uint32_t number);
 
-/* The next message to retrieve, oldest (lowest number) first; 0: none. It is FETCHING from then on.
+/*
+ * The next message to retrieve, oldest (lowest number) first; 0: none. It is FETCHING from then on.
+ * Messages that have failed come last, those with the fewest attempts first: none waits for one
+ * that kills the process.
  */
 uint32_t maildrop_next_wanted(struct maildrop *m);
 /* The octets of the next one without taking it; 0: none left. */
-uint64_t maildrop_peek_wanted(const struct maildrop *m);
+uint64_t maildrop_peek_wanted(struct maildrop *m);
+/* Has the next one failed before? It is to be retrieved alone: its neighbours would be charged. */
+bool maildrop_peek_suspect(struct maildrop *m);
 
 /* Held by the plan (larger than max_size, too many attempts), and not yet recorded as such. */
 bool maildrop_newly_held(const struct maildrop *m, uint32_t number);

@@ -98,6 +98,11 @@ int store_forget(struct store *s, int64_t id, struct err *err) must_check;
 typedef int store_rcpt_fn(void *ctx, const struct stored_rcpt *r);
 int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struct err *err)
 	must_check;
+/*
+ * The answer to a final dot is a fact that no rollback undoes. Where a DOT is recorded and the
+ * transaction of the outcome fails, it is kept in memory and goes into the next transaction;
+ * store_commit() fails until it is written.
+ */
 int store_rcpt(struct store *s, int64_t id, const struct stored_rcpt *r, wall_t now,
 	struct err *err) must_check;
 

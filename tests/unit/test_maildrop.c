@@ -288,6 +288,37 @@ static void fetches_so_many_a_session(void **state)
 	}
 }
 
+/* K19: one that kills the process must not take its neighbours along, nor hold them up. */
+static void fetches_what_has_failed_last_and_alone(void **state)
+{
+	static const struct listed listed[] = { { "a", 1 }, { "b", 2 }, { "c", 3 }, { "d", 4 },
+		{ "e", 5 } };
+	static const uint32_t attempts[] = { 9, 0, 2, 10, 2 };
+	static const struct {
+		uint32_t number;
+		bool suspect;
+	} order[] = { { 2, false }, { 3, true }, { 5, true }, { 1, true } };
+	AUTO(maildrop_free) struct maildrop m;
+
+	list(&m, &plain, false, listed, 5);
+	for (uint32_t i = 0; i < 5; i++)
+		if (attempts[i])
+			maildrop_row(&m,
+				&(struct stored_message){ .id = i + 1,
+					.uid = listed[i].uid,
+					.octets = i + 1,
+					.attempts = attempts[i],
+					.digest = true });
+	maildrop_plan(&m, 0);
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		assert_int_equal(maildrop_peek_wanted(&m), order[i].number);
+		assert_int_equal(maildrop_peek_suspect(&m), order[i].suspect);
+		assert_int_equal(maildrop_next_wanted(&m), order[i].number);
+	}
+	assert_false(maildrop_peek_suspect(&m));
+	assert_int_equal(maildrop_next_wanted(&m), 0);
+}
+
 static void a_listed_size_of_zero_is_fetched_too(void **state) /* P33 */
 {
 	static const struct listed x = { "x", 0 };
@@ -571,6 +602,7 @@ int main(void)
 		cmocka_unit_test(deletes_only_what_is_done),
 		cmocka_unit_test(keeps_as_long_as_asked),
 		cmocka_unit_test(fetches_so_many_a_session),
+		cmocka_unit_test(fetches_what_has_failed_last_and_alone),
 		cmocka_unit_test(a_listed_size_of_zero_is_fetched_too),
 		cmocka_unit_test(cleans_up_before_it_retrieves),
 		cmocka_unit_test(quits_only_when_nothing_is_lost_by_it),
