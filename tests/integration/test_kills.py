@@ -85,14 +85,23 @@ def daemon_start():
     return time.monotonic() - start
 
 
-def examine(arrived, maildrop, kills, what):
+@pytest.fixture
+def say(capsys):
+    """Prints past pytest's capture: the figures are for whoever reads the log of a good run."""
+    def line(text):
+        with capsys.disabled():
+            print(text, flush=True)
+    return line
+
+
+def examine(say, arrived, maildrop, kills, what):
     """What arrived against what was put: nothing lost, extra copies few, marked and recognisable."""
     copies = collections.defaultdict(list)
     for message in arrived:
         copies[messages.subject(message)].append(message)
     lost = len(maildrop.bodies.keys() - copies.keys())
     extra = len(arrived) - len(copies)
-    print(f"{what}: {kills} kills, {len(maildrop.bodies)} messages, {lost} lost, "
+    say(f"{what}: {kills} kills, {len(maildrop.bodies)} messages, {lost} lost, "
           f"{extra} extra copies")
     assert lost == 0
     assert copies.keys() == maildrop.bodies.keys()
@@ -107,14 +116,14 @@ def examine(arrived, maildrop, kills, what):
 
 
 @pytest.fixture
-def rng():
+def rng(say):
     seed = int(os.environ.get("MDTEST_SEED") or random.randrange(1 << 32))
-    print(f"MDTEST_SEED={seed}")
+    say(f"MDTEST_SEED={seed}")
     return random.Random(seed)
 
 
 @pytest.mark.parametrize("connections", [4, 1])
-def test_kills_into_a_recording_relay(config, dovecot, box, rng, connections):
+def test_kills_into_a_recording_relay(config, dovecot, box, rng, say, connections):
     kills = 135
     maildrop = Maildrop(dovecot, box, rng)
     with Sink() as sink:
@@ -122,13 +131,13 @@ def test_kills_into_a_recording_relay(config, dovecot, box, rng, connections):
         config.relay("house", port=sink.port, connections=connections)
         config.account("sammel", "hoster", "house", PASSWORD, user=box)
         storm(config, maildrop, rng, kills)
-        examine([t.body for t in sink.transactions], maildrop, kills,
+        examine(say, [t.body for t in sink.transactions], maildrop, kills,
                 f"{connections} connections")
 
 
-def test_kills_into_postfix(house, dovecot, postfix, box, rng):
+def test_kills_into_postfix(house, dovecot, postfix, box, rng, say):
     """The same with TLS on both sides and a receiver that keeps its own promises."""
     kills = 40
     maildrop = Maildrop(dovecot, box, rng)
     storm(house, maildrop, rng, kills)
-    examine(postfix.messages("hans"), maildrop, kills, "Postfix")
+    examine(say, postfix.messages("hans"), maildrop, kills, "Postfix")

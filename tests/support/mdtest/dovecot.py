@@ -75,10 +75,12 @@ def owner():
 
 
 class Dovecot:
-    def __init__(self, directory, certificate, lmtp_user="%Ln"):
+    def __init__(self, directory, certificate, lmtp_user="%Ln", more=""):
+        """more: lines that follow our dovecot.conf."""
         self.directory = directory
         self.certificate = certificate
         self.lmtp_user = lmtp_user
+        self.more = more
         self.pop3 = net.free_port()
         self.pop3s = net.free_port()
         self.lmtp = net.free_port()
@@ -94,7 +96,7 @@ class Dovecot:
             f.write(CONFIG.format(dir=self.directory, name=os.path.basename(self.directory),
                                   cert=self.certificate.cert, key=self.certificate.key,
                                   password=PASSWORD, pop3=self.pop3, pop3s=self.pop3s,
-                                  lmtp=self.lmtp, lmtp_user=self.lmtp_user))
+                                  lmtp=self.lmtp, lmtp_user=self.lmtp_user) + self.more)
         self._process = subprocess.Popen(["dovecot", "-F", "-c", config],
                                          stdin=subprocess.DEVNULL, start_new_session=True)
         net.wait_until(lambda: net.answers(self.pop3) or self._process.poll() is not None, 20,
