@@ -10,6 +10,7 @@
 #include "identity.h"
 #include "mail/rewrite.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -119,7 +120,7 @@ static void count_outcome(struct transit *t, const struct delivery_rcpt *r)
 	t->fetch->stats.deferred += r->outcome == OUTCOME_LATER;
 	if (r->outcome == OUTCOME_ACCEPTED && t->fetch->account->dedupe_ms &&
 		store_dedupe_note(env->store, t->fetch->account->name, r->address, t->content,
-			env_wall(env), &err))
+			t->row, env_wall(env), &err))
 		transit_failed(t, &err);
 }
 
@@ -269,12 +270,20 @@ static int on_recorded(void *ctx, const struct stored_rcpt *r)
 	return 0;
 }
 
+static char *same_as(int64_t message)
+{
+	struct strbuf text = STRBUF_INIT;
+
+	strbuf_addf(&text, "same content as message %" PRId64, message);
+	return strbuf_take(&text);
+}
+
 /* Recipients who had the same content within `dedupe`; a redelivery in doubt is not one of them. */
 static int suppress(struct transit *t, struct err *err)
 {
 	struct env *env = t->fetch->env;
 	const struct conf_account *account = t->fetch->account;
-	bool seen;
+	int64_t seen;
 
 	if (!account->dedupe_ms)
 		return 0;
@@ -291,6 +300,8 @@ static int suppress(struct transit *t, struct err *err)
 		if (!seen)
 			continue;
 		r->outcome = OUTCOME_SUPPRESSED;
+		free(r->reply);
+		r->reply = same_as(seen);
 		if (record(t, r, OUTCOME_SUPPRESSED))
 			return -1;
 		t->fetch->stats.suppressed++;
@@ -351,6 +362,21 @@ static void log_doubts(struct transit *t)
 					.text = "the relay may have an earlier copy" });
 }
 
+/* An administrator's word, then what the resolver says. */
+static void add_recipients(struct transit *t)
+{
+	const struct resolution *r = &t->resolution;
+
+	if (t->redirect)
+		delivery_add(&t->delivery, t->redirect, false);
+	else if (r->action == ACTION_POSTMASTER)
+		delivery_add_postmaster(&t->delivery, r->unresolved);
+	else
+		for (size_t i = 0; i < r->nrecipients; i++)
+			delivery_add(
+				&t->delivery, r->recipients[i].address, r->recipients[i].unknown);
+}
+
 void deliver_start(struct transit *t)
 {
 	const struct resolution *r = &t->resolution;
@@ -359,16 +385,11 @@ void deliver_start(struct transit *t)
 	int rc = 0;
 
 	delivery_init(&t->delivery, account);
-	if (r->action == ACTION_HOLD) {
+	if (r->action == ACTION_HOLD && !t->redirect) {
 		transit_hold(t, r->unresolved);
 		return;
 	}
-	if (r->action == ACTION_POSTMASTER)
-		delivery_add_postmaster(&t->delivery, r->unresolved);
-	else
-		for (size_t i = 0; i < r->nrecipients; i++)
-			delivery_add(
-				&t->delivery, r->recipients[i].address, r->recipients[i].unknown);
+	add_recipients(t);
 	if (account->dedupe_ms)
 		rc = identity_content(
 			t->spool, &t->header, r->boundary, &account->rules, t->content, &err);

@@ -301,6 +301,11 @@ static void on_quit(struct fetch *f, const struct pop3_event *ev)
 			break;
 		}
 		f->stats.deleted++;
+		if (it->discard)
+			fetch_log(f,
+				&(struct log_entry){ .event = EV_MESSAGE_DISCARDED,
+					.uidl = maildrop_item_uid(&f->maildrop, n),
+					.text = "discarded, as an administrator decided" });
 		fetch_log(f,
 			&(struct log_entry){ .event = EV_MESSAGE_DELETED,
 				.uidl = maildrop_item_uid(&f->maildrop, n),

@@ -7,6 +7,9 @@
 
 #include <inttypes.h>
 
+/* Messages whose history ends in one cycle: more would hold up the loop. */
+#define PURGE_MAX 200
+
 /* Forgets what two listings in a row did not have, each after a confirmed QUIT. */
 static int forget_absent(struct fetch *f, struct err *err)
 {
@@ -21,7 +24,7 @@ static int forget_absent(struct fetch *f, struct err *err)
 		if (a->missing && (!quit_ok || (f->maildrop.no_uidl && f->maildrop.n)))
 			continue;
 		if (a->missing >= MAILDROP_MISSING_MAX
-				? store_forget(store, a->row, err)
+				? store_forget(store, a->row, env_wall(f->env), err)
 				: store_missing(store, a->row, a->missing, err))
 			return -1;
 	}
@@ -55,6 +58,7 @@ static int record_held(struct fetch *f, uint32_t number, struct err *err)
 static int record(struct fetch *f, struct err *err)
 {
 	msec_t dedupe = f->account->dedupe_ms;
+	wall_t now = env_wall(f->env);
 
 	if (forget_absent(f, err))
 		return -1;
@@ -63,7 +67,9 @@ static int record(struct fetch *f, struct err *err)
 			return -1;
 	if (!f->maildrop.wanted)
 		return 0; /* nothing new: leave the notes for a cycle that writes anyway */
-	return store_dedupe_purge(f->env->store, f->account->name, env_wall(f->env) - dedupe, err);
+	if (store_purge(f->env->store, now - STORE_HISTORY_MSEC, PURGE_MAX, err))
+		return -1;
+	return store_dedupe_purge(f->env->store, f->account->name, now - dedupe, err);
 }
 
 static void log_unusable(struct fetch *f)

@@ -25,20 +25,26 @@ static const char schema[] =
 	" octets INTEGER NOT NULL, attempts INTEGER NOT NULL, state INTEGER NOT NULL,"
 	" missing INTEGER NOT NULL DEFAULT 0, retry_at INTEGER NOT NULL DEFAULT 0,"
 	" deferrals INTEGER NOT NULL DEFAULT 0, first_at INTEGER NOT NULL,"
-	" done_at INTEGER NOT NULL DEFAULT 0, digest BLOB, reason TEXT);"
-	"CREATE INDEX message_uid ON message(account, uid);"
+	" done_at INTEGER NOT NULL DEFAULT 0, state_at INTEGER NOT NULL DEFAULT 0,"
+	" forgotten_at INTEGER, digest BLOB, message_id TEXT, sender TEXT, relay TEXT, reason TEXT,"
+	" redirect TEXT);"
+	"CREATE INDEX message_uid ON message(account, uid) WHERE forgotten_at IS NULL;"
+	"CREATE INDEX message_forgotten ON message(forgotten_at) WHERE forgotten_at IS NOT NULL;"
 	"CREATE TABLE rcpt(message INTEGER NOT NULL, address TEXT NOT NULL COLLATE NOCASE,"
 	" postmaster INTEGER NOT NULL, outcome INTEGER NOT NULL, code INTEGER NOT NULL,"
 	" reply TEXT, at INTEGER NOT NULL,"
 	" PRIMARY KEY(message, address, postmaster)) WITHOUT ROWID;"
 	"CREATE TABLE dedupe(account TEXT NOT NULL, digest BLOB NOT NULL,"
-	" recipient TEXT NOT NULL COLLATE NOCASE, at INTEGER NOT NULL,"
+	" recipient TEXT NOT NULL COLLATE NOCASE, at INTEGER NOT NULL, message INTEGER NOT NULL,"
 	" PRIMARY KEY(account, digest, recipient)) WITHOUT ROWID;"
 	"CREATE INDEX dedupe_at ON dedupe(account, at);"
 	"CREATE TABLE login(provider TEXT NOT NULL, account TEXT NOT NULL, boot TEXT NOT NULL,"
 	" boot_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL);"
 	"CREATE INDEX login_provider ON login(provider, boot_ms);"
 	"CREATE INDEX login_account ON login(account, boot_ms);";
+
+/* From version [i] to the next: a row for each one that was ever released. */
+static const char *const migrations[SCHEMA_VERSION] = { NULL };
 
 struct file {
 	sqlite3 *db;
@@ -82,28 +88,47 @@ static int create(struct file *f, struct rng *rng, struct err *err)
 	return exec(f, strbuf_str(&text), err);
 }
 
-/* The schema is there, ours and of our version; or nothing is. Within a transaction. */
-static int check_schema(struct file *f, bool *empty, struct err *err)
+/* The schema is there, ours and of a version that can be used; or nothing is: *version 0. */
+static int check_schema(struct file *f, int64_t *version, struct err *err)
 {
-	int64_t app, version, tables;
+	int64_t app, tables;
 
 	if (pragma_int(f, "PRAGMA application_id", &app, err) ||
-		pragma_int(f, "PRAGMA user_version", &version, err) ||
+		pragma_int(f, "PRAGMA user_version", version, err) ||
 		pragma_int(f, "SELECT count(*) FROM sqlite_master", &tables, err))
 		return -1;
-	*empty = !tables && !version && !app;
-	if (*empty)
+	if (!tables && !*version && !app)
 		return 0;
 	if (app != APPLICATION_ID)
 		return err_set(err, ERR_LOCAL, 0,
 			"%s is not a database of multidropd; move it away or set another state_dir",
 			f->path);
-	if (version != SCHEMA_VERSION)
+	bool known = *version >= 0 && *version < SCHEMA_VERSION && migrations[*version];
+	if (*version != SCHEMA_VERSION && !known)
 		return err_set(err, ERR_LOCAL, 0,
 			"%s has schema %lld, this program knows %d; install the version that wrote "
 			"it",
-			f->path, (long long)version, SCHEMA_VERSION);
+			f->path, (long long)*version, SCHEMA_VERSION);
 	return 0;
+}
+
+/* Creates the schema, or brings an older one up to date. Within a transaction. */
+static int prepare(struct file *f, struct rng *rng, struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf done = STRBUF_INIT;
+	int64_t version;
+
+	if (check_schema(f, &version, err))
+		return -1;
+	if (!version)
+		return create(f, rng, err);
+	if (version == SCHEMA_VERSION)
+		return 0;
+	for (; version < SCHEMA_VERSION; version++)
+		if (exec(f, migrations[version], err))
+			return -1;
+	strbuf_addf(&done, "PRAGMA user_version = %d", SCHEMA_VERSION);
+	return exec(f, strbuf_str(&done), err);
 }
 
 static int load_key(struct file *f, struct err *err)
@@ -168,17 +193,17 @@ int store_schema_open(sqlite3 *db, const char *path, struct clock *clock, struct
 	struct store_schema *out, struct err *err)
 {
 	struct file f = { db, path, out };
-	bool empty;
+	int64_t version;
 
 	/* WAL stays in the file: look whose it is first. */
-	if (exec(&f, "PRAGMA trusted_schema = OFF; BEGIN", err) || check_schema(&f, &empty, err) ||
-		exec(&f, "COMMIT", err) || switch_to_wal(&f, err) ||
+	if (exec(&f, "PRAGMA trusted_schema = OFF; BEGIN", err) ||
+		check_schema(&f, &version, err) || exec(&f, "COMMIT", err) ||
+		switch_to_wal(&f, err) ||
 		exec(&f,
 			"PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;"
 			"PRAGMA wal_autocheckpoint = 4000; BEGIN IMMEDIATE",
 			err) ||
-		check_schema(&f, &empty, err) || (empty && create(&f, rng, err)) ||
-		load_key(&f, err) || translate_logins(&f, clock, err))
+		prepare(&f, rng, err) || load_key(&f, err) || translate_logins(&f, clock, err))
 		return -1;
 	return exec(&f, "COMMIT", err);
 }

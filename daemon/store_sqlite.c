@@ -7,123 +7,28 @@
  * Login stamps count milliseconds since boot; those of an earlier boot are translated by the wall
  * clock when the database is opened, so that a clock step never opens or shuts the provider's door.
  */
-#include "store_sqlite.h"
+#include "store_impl.h"
 
-#include "store_owed.h"
-#include "store_schema.h"
-
-#include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #define LOGIN_KEEP_MSEC (8LL * 24 * 60 * 60 * 1000) /* longer than any spacing or window */
 #define BUSY_TIMEOUT_MS 10000                       /* for `--once` beside a daemon */
 
-enum statement {
-	BEGIN,
-	COMMIT,
-	ROLLBACK,
-	MESSAGES,
-	ATTEMPT_NEW,
-	ATTEMPT_MORE,
-	UNCHARGE,
-	DEFER,
-	RENAME,
-	DIGEST,
-	SAME,
-	STATE,
-	MISSING,
-	FORGET_RCPTS,
-	FORGET,
-	RCPTS,
-	RCPT,
-	RCPT_OWED,
-	DEDUPE_SEEN,
-	DEDUPE_NOTE,
-	DEDUPE_PURGE,
-	QUIT_OK,
-	SET_QUIT_OK,
-	WATCH,
-	SET_WATCH,
-	RELAY_ASKED,
-	SET_RELAY_ASKED,
-	LOGIN_LAST,
-	LOGIN_AGES,
-	LOGIN_PURGE,
-	LOGIN_TAKE,
-	STATEMENT_COUNT
-};
-
-static const char *const sql[] = {
-	[BEGIN] = "BEGIN IMMEDIATE",
-	[COMMIT] = "COMMIT",
-	[ROLLBACK] = "ROLLBACK",
-	[MESSAGES] = "SELECT id, uid, octets, attempts, state, done_at, missing, retry_at,"
-		     " deferrals, digest IS NOT NULL FROM message"
-		     " WHERE account = ?1",
-	[ATTEMPT_NEW] = "INSERT INTO message(account, uid, octets, attempts, state, first_at)"
-			" VALUES(?1, ?2, ?3, 1, 0, ?4)",
-	[ATTEMPT_MORE] = "UPDATE message SET attempts = attempts + 1, octets = ?2 WHERE id = ?1",
-	[UNCHARGE] = "UPDATE message SET attempts = max(attempts - 1, 0) WHERE id = ?1",
-	[DEFER] = "UPDATE message SET attempts = max(attempts - 1, 0), deferrals = deferrals + 1,"
-		  " retry_at = ?2 WHERE id = ?1",
-	[RENAME] = "UPDATE message SET uid = ?2 WHERE id = ?1",
-	[DIGEST] = "UPDATE message SET digest = ?2"
-		   " WHERE id = ?1 AND (digest IS NULL OR digest = ?2)",
-	[SAME] = "SELECT id, state FROM message WHERE account = ?1 AND uid = ?2 AND digest = ?3"
-		 " AND id <> ?4 ORDER BY id LIMIT 1 OFFSET ?5",
-	[STATE] = "UPDATE message SET state = ?2, reason = ?3,"
-		  " done_at = CASE WHEN ?2 = 1 THEN ?4 ELSE done_at END WHERE id = ?1",
-	[MISSING] = "UPDATE message SET missing = ?2 WHERE id = ?1",
-	[FORGET_RCPTS] = "DELETE FROM rcpt WHERE message = ?1",
-	[FORGET] = "DELETE FROM message WHERE id = ?1",
-	[RCPTS] = "SELECT address, postmaster, outcome, code, reply FROM rcpt WHERE message = ?1",
-	[RCPT] = "INSERT INTO rcpt(message, address, postmaster, outcome, code, reply, at)"
-		 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET"
-		 " outcome = ?4, code = ?5, reply = ?6, at = ?7",
-	[RCPT_OWED] = "UPDATE rcpt SET outcome = ?4, code = ?5, reply = ?6, at = ?7"
-		      " WHERE message = ?1 AND address = ?2 AND postmaster = ?3 AND outcome = 1",
-	[DEDUPE_SEEN] = "SELECT 1 FROM dedupe"
-			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3 AND at >= ?4",
-	[DEDUPE_NOTE] = "INSERT OR REPLACE INTO dedupe(account, digest, recipient, at)"
-			" VALUES(?1, ?2, ?3, ?4)",
-	[DEDUPE_PURGE] = "DELETE FROM dedupe WHERE account = ?1 AND at < ?2",
-	[QUIT_OK] = "SELECT quit_ok FROM account WHERE name = ?1",
-	[SET_QUIT_OK] = "INSERT INTO account(name, quit_ok) VALUES(?1, ?2)"
-			" ON CONFLICT DO UPDATE SET quit_ok = ?2",
-	[WATCH] = "SELECT recent, n, changed FROM watch WHERE account = ?1",
-	[SET_WATCH] = "INSERT OR REPLACE INTO watch(account, recent, n, changed)"
-		      " VALUES(?1, ?2, ?3, ?4)",
-	[RELAY_ASKED] = "SELECT asked_at FROM relay WHERE name = ?1",
-	[SET_RELAY_ASKED] = "INSERT OR REPLACE INTO relay(name, asked_at, takes_unknown)"
-			    " VALUES(?1, ?2, ?3)",
-	[LOGIN_LAST] = "SELECT max(boot_ms) FROM login WHERE account = ?1",
-	[LOGIN_AGES] = "SELECT boot_ms FROM login WHERE provider = ?1"
-		       " ORDER BY boot_ms DESC LIMIT ?2",
-	[LOGIN_PURGE] = "DELETE FROM login WHERE provider = ?1 AND boot_ms < ?2",
-	[LOGIN_TAKE] = "INSERT INTO login(provider, account, boot, boot_ms, wall_ms)"
-		       " VALUES(?1, ?2, ?3, ?4, ?5)",
-};
-static_assert(ARRAY_LEN(sql) == STATEMENT_COUNT, "one text per statement");
-
-struct store {
-	sqlite3 *db;
-	sqlite3_stmt *stmts[STATEMENT_COUNT];
-	struct owed_list owed; /* outcomes of this transaction, or of one that failed */
-	bool open;             /* a transaction is open */
-	bool unsynced;         /* commits have been written that the disk may not have yet */
-	char *path;
-	struct store_schema schema;
-};
-
-static int fail(struct store *s, struct err *err, const char *what)
+int store_fail(struct store *s, struct err *err, const char *what)
 {
 	return err_set(err, ERR_LOCAL, sqlite3_extended_errcode(s->db), "%s: %s (in %.40s)",
 		s->path, sqlite3_errmsg(s->db), what);
 }
 
-/* ---- binding by format: i int64, s string (NULL stays NULL), d digest ---- */
+/* ---- statements ---- */
+
+static int bind_text(sqlite3_stmt *st, int i, const char *text, size_t max)
+{
+	return sqlite3_bind_text(st, i, text, text ? (int)strnlen(text, max) : 0, SQLITE_STATIC);
+}
 
 static sqlite3_stmt *bind(struct store *s, enum statement which, const char *fmt, va_list ap)
 {
@@ -135,7 +40,9 @@ static sqlite3_stmt *bind(struct store *s, enum statement which, const char *fmt
 		if (*fmt == 'i')
 			rc |= sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
 		else if (*fmt == 's')
-			rc |= sqlite3_bind_text(st, i, va_arg(ap, const char *), -1, SQLITE_STATIC);
+			rc |= bind_text(st, i, va_arg(ap, const char *), INT_MAX);
+		else if (*fmt == 't')
+			rc |= bind_text(st, i, va_arg(ap, const char *), STORE_TEXT_OCTETS);
 		else
 			rc |= sqlite3_bind_blob(st, i, va_arg(ap, const void *),
 				STORE_DIGEST_OCTETS, SQLITE_STATIC);
@@ -144,8 +51,7 @@ static sqlite3_stmt *bind(struct store *s, enum statement which, const char *fmt
 	return st;
 }
 
-/* A query: the caller steps and resets it. */
-static sqlite3_stmt *query(struct store *s, enum statement which, const char *fmt, ...)
+sqlite3_stmt *store_query(struct store *s, enum statement which, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -160,17 +66,14 @@ static int step_once(struct store *s, sqlite3_stmt *st, struct err *err)
 	int rc = sqlite3_step(st);
 
 	sqlite3_reset(st);
-	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail(s, err, sqlite3_sql(st));
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : store_fail(s, err, sqlite3_sql(st));
 }
 
-static int begin(struct store *s, struct err *err);
-
-/* A change: part of the open transaction, which it opens if need be. */
-static int change(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
+int store_change(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (begin(s, err))
+	if (store_begin(s, err))
 		return -1;
 	va_start(ap, fmt);
 	sqlite3_stmt *st = bind(s, which, fmt, ap);
@@ -182,13 +85,13 @@ static int change_rcpt(struct store *s, enum statement which, const struct owed 
 {
 	const struct stored_rcpt *r = &o->rcpt;
 
-	return change(s, err, which, "isiiisi", o->message, r->address, (int64_t)r->postmaster,
-		(int64_t)r->outcome, (int64_t)r->code, r->reply, o->at);
+	return store_change(s, err, which, "isiiisi", o->message, r->address,
+		(int64_t)r->postmaster, (int64_t)r->outcome, (int64_t)r->code, r->reply, o->at);
 }
 
 /* What an earlier transaction could not write comes first: nothing may be built upon its absence.
  */
-static int begin(struct store *s, struct err *err)
+int store_begin(struct store *s, struct err *err)
 {
 	const struct owed *o;
 
@@ -205,11 +108,12 @@ static int begin(struct store *s, struct err *err)
 	return 0;
 }
 
-static struct strview column(sqlite3_stmt *st, int i)
+/* A column that is never NULL, or whose NULL is an empty text. */
+static const char *text(sqlite3_stmt *st, int i)
 {
-	const char *text = (const char *)sqlite3_column_text(st, i);
+	const char *value = (const char *)sqlite3_column_text(st, i);
 
-	return sv(text ? text : "", text ? (size_t)sqlite3_column_bytes(st, i) : 0);
+	return value ? value : "";
 }
 
 /* ---- messages ---- */
@@ -217,13 +121,13 @@ static struct strview column(sqlite3_stmt *st, int i)
 int store_messages(
 	struct store *s, const char *account, store_message_fn *fn, void *ctx, struct err *err)
 {
-	sqlite3_stmt *st = query(s, MESSAGES, "s", account);
+	sqlite3_stmt *st = store_query(s, MESSAGES, "s", account);
 	int rc;
 
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
 		struct stored_message m = {
 			.id = sqlite3_column_int64(st, 0),
-			.uid = column(st, 1).ptr,
+			.uid = text(st, 1),
 			.octets = (uint64_t)sqlite3_column_int64(st, 2),
 			.attempts = (uint32_t)sqlite3_column_int(st, 3),
 			.state = (enum message_state)sqlite3_column_int(st, 4),
@@ -237,15 +141,15 @@ int store_messages(
 			break;
 	}
 	sqlite3_reset(st);
-	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail(s, err, "reading messages");
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : store_fail(s, err, "reading messages");
 }
 
 int store_attempt(struct store *s, const char *account, const char *uid, uint64_t octets,
 	wall_t now, int64_t *id, struct err *err)
 {
 	if (*id)
-		return change(s, err, ATTEMPT_MORE, "ii", *id, (int64_t)octets);
-	if (change(s, err, ATTEMPT_NEW, "ssii", account, uid, (int64_t)octets, now))
+		return store_change(s, err, ATTEMPT_MORE, "ii", *id, (int64_t)octets);
+	if (store_change(s, err, ATTEMPT_NEW, "ssii", account, uid, (int64_t)octets, now))
 		return -1;
 	*id = sqlite3_last_insert_rowid(s->db);
 	return 0;
@@ -253,32 +157,41 @@ int store_attempt(struct store *s, const char *account, const char *uid, uint64_
 
 int store_uncharge(struct store *s, int64_t id, struct err *err)
 {
-	return change(s, err, UNCHARGE, "i", id);
+	return store_change(s, err, UNCHARGE, "i", id);
 }
 
 int store_defer(struct store *s, int64_t id, wall_t retry_at, struct err *err)
 {
-	return change(s, err, DEFER, "ii", id, retry_at);
+	return store_change(s, err, DEFER, "ii", id, retry_at);
 }
 
 int store_rename(struct store *s, int64_t id, const char *uid, struct err *err)
 {
-	return change(s, err, RENAME, "is", id, uid);
+	return store_change(s, err, RENAME, "is", id, uid);
 }
 
-int store_digest(
-	struct store *s, int64_t id, const uint8_t digest[STORE_DIGEST_OCTETS], struct err *err)
+int store_identify(struct store *s, int64_t id, const struct message_identity *what,
+	char **redirect, struct err *err)
 {
-	if (change(s, err, DIGEST, "id", id, digest))
+	if (store_begin(s, err))
 		return -1;
-	return sqlite3_changes(s->db) ? 0 : 1;
+	sqlite3_stmt *st = store_query(s, IDENTIFY, "idtts", id, what->digest, what->message_id,
+		what->sender, what->relay);
+	int rc = sqlite3_step(st);
+
+	*redirect = rc == SQLITE_ROW ? mem_strdup((const char *)sqlite3_column_text(st, 0)) : NULL;
+	sqlite3_reset(st);
+	if (rc == SQLITE_DONE)
+		return 1;
+	return rc == SQLITE_ROW ? 0 : store_fail(s, err, "identifying a message");
 }
 
 int store_same(struct store *s, const char *account, int64_t except, const char *uid,
 	const uint8_t digest[STORE_DIGEST_OCTETS], uint32_t nth, int64_t *found,
 	enum message_state *state, struct err *err)
 {
-	sqlite3_stmt *st = query(s, SAME, "ssdii", account, uid, digest, except, (int64_t)nth);
+	sqlite3_stmt *st =
+		store_query(s, SAME, "ssdii", account, uid, digest, except, (int64_t)nth);
 	int rc = sqlite3_step(st);
 
 	*found = 0;
@@ -287,47 +200,53 @@ int store_same(struct store *s, const char *account, int64_t except, const char 
 		*state = (enum message_state)sqlite3_column_int(st, 1);
 	}
 	sqlite3_reset(st);
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "comparing messages");
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, err, "comparing messages");
 }
 
 int store_state(struct store *s, int64_t id, enum message_state state, const char *reason,
 	wall_t now, struct err *err)
 {
-	return change(s, err, STATE, "iisi", id, (int64_t)state, reason, now);
+	return store_change(s, err, STATE, "iisi", id, (int64_t)state, reason, now);
 }
 
 int store_missing(struct store *s, int64_t id, uint32_t listings, struct err *err)
 {
-	return change(s, err, MISSING, "ii", id, (int64_t)listings);
+	return store_change(s, err, MISSING, "ii", id, (int64_t)listings);
 }
 
-int store_forget(struct store *s, int64_t id, struct err *err)
+int store_forget(struct store *s, int64_t id, wall_t now, struct err *err)
 {
-	if (change(s, err, FORGET_RCPTS, "i", id))
+	return store_change(s, err, FORGET, "ii", id, now);
+}
+
+int store_remove(struct store *s, int64_t id, struct err *err)
+{
+	if (store_change(s, err, REMOVE_RCPTS, "i", id))
 		return -1;
-	return change(s, err, FORGET, "i", id);
+	return store_change(s, err, REMOVE, "i", id);
 }
 
 /* ---- recipients ---- */
 
 int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struct err *err)
 {
-	sqlite3_stmt *st = query(s, RCPTS, "i", id);
+	sqlite3_stmt *st = store_query(s, RCPTS, "i", id);
 	int rc;
 
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
 		struct stored_rcpt r = {
-			.address = column(st, 0).ptr,
+			.address = text(st, 0),
 			.postmaster = sqlite3_column_int(st, 1),
 			.outcome = (enum outcome)sqlite3_column_int(st, 2),
 			.code = sqlite3_column_int(st, 3),
-			.reply = column(st, 4).ptr,
+			.reply = text(st, 4),
+			.at = sqlite3_column_int64(st, 5),
 		};
 		if (fn(ctx, &r))
 			break;
 	}
 	sqlite3_reset(st);
-	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : fail(s, err, "reading recipients");
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : store_fail(s, err, "reading recipients");
 }
 
 int store_rcpt(
@@ -343,48 +262,48 @@ int store_rcpt(
 /* ---- duplicates ---- */
 
 int store_dedupe_seen(struct store *s, const char *account, const char *recipient,
-	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, bool *seen, struct err *err)
+	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, int64_t *message, struct err *err)
 {
-	sqlite3_stmt *st = query(s, DEDUPE_SEEN, "sdsi", account, digest, recipient, since);
+	sqlite3_stmt *st = store_query(s, DEDUPE_SEEN, "sdsi", account, digest, recipient, since);
 	int rc = sqlite3_step(st);
 
+	*message = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
 	sqlite3_reset(st);
-	*seen = rc == SQLITE_ROW;
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "looking for duplicates");
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0
+						     : store_fail(s, err, "looking for duplicates");
 }
 
 int store_dedupe_note(struct store *s, const char *account, const char *recipient,
-	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t now, struct err *err)
+	const uint8_t digest[STORE_DIGEST_OCTETS], int64_t message, wall_t now, struct err *err)
 {
-	return change(s, err, DEDUPE_NOTE, "sdsi", account, digest, recipient, now);
+	return store_change(s, err, DEDUPE_NOTE, "sdsii", account, digest, recipient, now, message);
 }
 
 int store_dedupe_purge(struct store *s, const char *account, wall_t before, struct err *err)
 {
-	return change(s, err, DEDUPE_PURGE, "si", account, before);
+	return store_change(s, err, DEDUPE_PURGE, "si", account, before);
 }
 
 /* ---- accounts and logins ---- */
 
 int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err)
 {
-	sqlite3_stmt *st = query(s, QUIT_OK, "s", account);
+	sqlite3_stmt *st = store_query(s, QUIT_OK, "s", account);
 	int rc = sqlite3_step(st);
 
 	*ok = rc == SQLITE_ROW && sqlite3_column_int(st, 0);
 	sqlite3_reset(st);
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "reading account");
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, err, "reading account");
 }
 
 int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err *err)
 {
-	return change(s, err, SET_QUIT_OK, "si", account, (int64_t)ok);
+	return store_change(s, err, SET_QUIT_OK, "si", account, (int64_t)ok);
 }
 
-/* Reads the stamps that rate_wait() needs; *ages is the caller's to free. */
 int store_watch(struct store *s, const char *account, struct watch *w, struct err *err)
 {
-	sqlite3_stmt *st = query(s, WATCH, "s", account);
+	sqlite3_stmt *st = store_query(s, WATCH, "s", account);
 	int rc = sqlite3_step(st);
 
 	*w = (struct watch){ 0 };
@@ -393,29 +312,29 @@ int store_watch(struct store *s, const char *account, struct watch *w, struct er
 			.n = (uint32_t)sqlite3_column_int(st, 1),
 			.changed = sqlite3_column_int(st, 2) };
 	sqlite3_reset(st);
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "reading the watch");
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, err, "reading the watch");
 }
 
 int store_set_watch(struct store *s, const char *account, const struct watch *w, struct err *err)
 {
-	return change(s, err, SET_WATCH, "siii", account, (int64_t)w->recent, (int64_t)w->n,
+	return store_change(s, err, SET_WATCH, "siii", account, (int64_t)w->recent, (int64_t)w->n,
 		(int64_t)w->changed);
 }
 
 int store_relay_asked(struct store *s, const char *relay, wall_t *at, struct err *err)
 {
-	sqlite3_stmt *st = query(s, RELAY_ASKED, "s", relay);
+	sqlite3_stmt *st = store_query(s, RELAY_ASKED, "s", relay);
 	int rc = sqlite3_step(st);
 
 	*at = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
 	sqlite3_reset(st);
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : fail(s, err, "reading the relay");
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, err, "reading the relay");
 }
 
 int store_set_relay_asked(
 	struct store *s, const char *relay, wall_t at, bool taken, struct err *err)
 {
-	return change(s, err, SET_RELAY_ASKED, "sii", relay, at, (int64_t)taken);
+	return store_change(s, err, SET_RELAY_ASKED, "sii", relay, at, (int64_t)taken);
 }
 
 /* A stamp of the future (a broken boot id, a foreign clock) is one of now: it must not open the
@@ -425,10 +344,11 @@ static msec_t age(msec_t now, msec_t stamp)
 	return stamp < now ? now - stamp : 0;
 }
 
+/* Reads the stamps that rate_wait() needs; *ages is the caller's to free. */
 static int login_ages(struct store *s, const char *provider, const char *account,
 	const struct rate_rule *rule, msec_t now, msec_t *last, msec_t **ages, size_t *n)
 {
-	sqlite3_stmt *st = query(s, LOGIN_LAST, "s", account);
+	sqlite3_stmt *st = store_query(s, LOGIN_LAST, "s", account);
 	int rc = sqlite3_step(st);
 
 	*last = -1;
@@ -439,7 +359,7 @@ static int login_ages(struct store *s, const char *provider, const char *account
 		return -1;
 	*ages = mem_alloc((rule->limit + 1) * sizeof **ages);
 	*n = 0;
-	st = query(s, LOGIN_AGES, "si", provider, (int64_t)rule->limit);
+	st = store_query(s, LOGIN_AGES, "si", provider, (int64_t)rule->limit);
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW && *n < rule->limit)
 		(*ages)[(*n)++] = age(now, sqlite3_column_int64(st, 0));
 	sqlite3_reset(st);
@@ -454,11 +374,11 @@ int store_login(struct store *s, const char *provider, const char *account,
 	msec_t now, last, keep = LOGIN_KEEP_MSEC;
 	size_t n;
 
-	if (store_commit(s, err) || begin(s, err))
+	if (store_commit(s, err) || store_begin(s, err))
 		return -1;
 	now = clock->now(clock); /* after the lock: a wait for it must not age the stamp */
 	if (login_ages(s, provider, account, rule, now, &last, &ages, &n)) {
-		fail(s, err, "reading logins");
+		store_fail(s, err, "reading logins");
 		store_rollback(s);
 		return -1;
 	}
@@ -469,8 +389,8 @@ int store_login(struct store *s, const char *provider, const char *account,
 		store_rollback(s);
 		return 0;
 	}
-	if (change(s, err, LOGIN_PURGE, "si", provider, now - keep) ||
-		change(s, err, LOGIN_TAKE, "sssii", provider, account, s->schema.boot, now,
+	if (store_change(s, err, LOGIN_PURGE, "si", provider, now - keep) ||
+		store_change(s, err, LOGIN_TAKE, "sssii", provider, account, s->schema.boot, now,
 			clock->wall(clock)) ||
 		store_commit(s, err)) {
 		store_rollback(s);
@@ -504,7 +424,7 @@ int store_commit(struct store *s, struct err *err)
 {
 	sqlite3_file *wal = NULL;
 
-	if (!TAILQ_EMPTY(&s->owed) && begin(s, err))
+	if (!TAILQ_EMPTY(&s->owed) && store_begin(s, err))
 		return -1;
 	if (store_write(s, err))
 		return -1;
@@ -541,9 +461,9 @@ static int set_up(struct store *s, struct clock *clock, struct rng *rng, struct 
 	if (store_schema_open(s->db, s->path, clock, rng, &s->schema, err))
 		return -1;
 	for (int i = 0; i < STATEMENT_COUNT; i++)
-		if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmts[i],
-			    NULL) != SQLITE_OK)
-			return fail(s, err, sql[i]);
+		if (sqlite3_prepare_v3(s->db, store_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+			    &s->stmts[i], NULL) != SQLITE_OK)
+			return store_fail(s, err, store_sql[i]);
 	return 0;
 }
 
@@ -565,7 +485,7 @@ int store_open(const char *state_dir, struct clock *clock, struct rng *rng, stru
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
 	if (rc != SQLITE_OK)
-		fail(s, err, "open");
+		store_fail(s, err, "open");
 	else
 		rc = set_up(s, clock, rng, err);
 	umask(mask);

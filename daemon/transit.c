@@ -253,20 +253,21 @@ static int find_known(struct transit *t, int64_t *found, enum message_state *sta
  */
 static bool settle_known(struct transit *t)
 {
+	struct item *item = maildrop_item(&t->fetch->maildrop, t->number);
 	enum message_state state = MESSAGE_NEW;
 	struct err err;
 	int64_t found;
 
 	if (find_known(t, &found, &state, &err) ||
-		(found && store_forget(t->fetch->env->store, t->row, &err))) {
+		(found && store_remove(t->fetch->env->store, t->row, &err))) {
 		transit_failed(t, &err);
 		transit_settle(t, ITEM_LEFT);
 		return true;
 	}
 	if (!found)
 		return false;
-	t->row = found;
-	maildrop_item(&t->fetch->maildrop, t->number)->row = found;
+	t->row = item->row = found;
+	item->discard = state == MESSAGE_DISCARD;
 	if (state == MESSAGE_NEW)
 		return false; /* some of its recipients may have it: their outcomes stand there */
 	transit_settle(t, state == MESSAGE_HELD ? ITEM_HELD : ITEM_DONE);
@@ -292,14 +293,15 @@ static void spool_failed(struct transit *t, const struct err *err)
 }
 
 /*
- * Writes the content's digest into the row. If the row is of another content, the UID was reused
- * before that one had an end: this is a message of its own.
+ * Writes into the row what the message is known by. If the row is of another content, the UID was
+ * reused before that one had an end: this is a message of its own.
  */
 static int identify(struct transit *t, struct err *err)
 {
 	struct env *env = t->fetch->env;
-	const uint8_t *digest = spool_digest(t->spool);
-	int rc = store_digest(env->store, t->row, digest, err);
+	const struct message_identity known = { spool_digest(t->spool), t->message_id,
+		t->resolution.sender, t->fetch->account->relay->name };
+	int rc = store_identify(env->store, t->row, &known, &t->redirect, err);
 
 	if (rc <= 0)
 		return rc;
@@ -308,7 +310,7 @@ static int identify(struct transit *t, struct err *err)
 		    env_wall(env), &t->row, err))
 		return -1;
 	maildrop_item(&t->fetch->maildrop, t->number)->row = t->row;
-	return store_digest(env->store, t->row, digest, err);
+	return store_identify(env->store, t->row, &known, &t->redirect, err);
 }
 
 void transit_received(struct transit *t)
@@ -355,7 +357,7 @@ void transit_received(struct transit *t)
 	}
 	identity_make(store_key(env->store), t->fetch->account->name, uid_of(t),
 		spool_digest(t->spool), t->id);
-	loop = loops(t);
+	loop = t->redirect ? NULL : loops(t); /* whoever released it has seen that reason */
 	if (loop)
 		transit_hold(t, loop);
 	else
@@ -389,6 +391,7 @@ void transit_free(struct transit *t)
 	resolution_free(&t->resolution);
 	delivery_free(&t->delivery);
 	free(t->message_id);
+	free(t->redirect);
 	free(t->uid);
 	free(t);
 }

@@ -15,8 +15,9 @@ static const char *const outcomes[] = {
 	[OUTCOME_REJECTED] = "rejected",
 	[OUTCOME_SUPPRESSED] = "suppressed",
 	[OUTCOME_DISCARDED] = "discarded",
+	[OUTCOME_AGAIN] = "again",
 };
-static_assert(ARRAY_LEN(outcomes) == OUTCOME_DISCARDED + 1, "one name per outcome");
+static_assert(ARRAY_LEN(outcomes) == OUTCOME_AGAIN + 1, "one name per outcome");
 
 const char *outcome_name(enum outcome o)
 {
@@ -113,8 +114,8 @@ void delivery_recorded(struct delivery *d, const struct stored_rcpt *s)
 		return;
 	set(r, s->outcome, s->code, s->reply);
 	r->changed = false;
-	r->in_doubt = s->outcome == OUTCOME_DOT;
-	if (r->in_doubt && d->account->in_doubt == DOUBT_RESEND)
+	r->in_doubt = s->outcome == OUTCOME_DOT || s->outcome == OUTCOME_AGAIN;
+	if (s->outcome == OUTCOME_AGAIN || (r->in_doubt && d->account->in_doubt == DOUBT_RESEND))
 		r->outcome = OUTCOME_PENDING;
 }
 
@@ -215,6 +216,7 @@ enum delivery_verdict delivery_verdict(struct delivery *d)
 		case OUTCOME_ACCEPTED:
 		case OUTCOME_SUPPRESSED:
 		case OUTCOME_DISCARDED:
+		case OUTCOME_AGAIN: /* recorded only: delivery_recorded() makes it PENDING */
 			break;
 		}
 	}

@@ -163,6 +163,15 @@ bool maildrop_claimed(const struct maildrop *m, uint32_t number, int64_t row)
 	return false;
 }
 
+bool maildrop_may_adopt(const struct maildrop *m, uint32_t number)
+{
+	const struct item *it = &m->items[number - 1];
+	uint32_t at = find_uid(m, uid_of(m, number - 1));
+	bool shared = at + 1 < m->n && !strcmp(uid_of(m, m->order[at + 1]), uid_of(m, number - 1));
+
+	return it->uid && !it->nrows && !shared;
+}
+
 static bool listed_once(const struct maildrop *m, uint32_t at)
 {
 	const char *uid = uid_of(m, m->order[at]);
@@ -187,6 +196,7 @@ static enum item_state known(const struct item *it, wall_t now)
 			return ITEM_HELD;
 		return is_deferred(it, now) ? ITEM_LEFT : ITEM_WANTED;
 	case MESSAGE_DONE:
+	case MESSAGE_DISCARD:
 		return it->size_differs ? ITEM_VERIFY : ITEM_DONE;
 	case MESSAGE_DELETED: /* gone, says QUIT; here again, says UIDL: another message, perhaps */
 		return ITEM_VERIFY;
@@ -229,10 +239,11 @@ void maildrop_plan(struct maildrop *m, wall_t now)
 		if (retrieve && it->octets > m->account->max_size)
 			state = ITEM_HELD;
 		it->state = (uint8_t)state;
+		it->discard = state == ITEM_DONE && it->recorded == MESSAGE_DISCARD;
 		m->wanted += state == ITEM_WANTED || state == ITEM_VERIFY;
 		m->held += state == ITEM_HELD;
 		m->left += state == ITEM_UNUSABLE || state == ITEM_LEFT;
-		cleanup |= state == ITEM_DONE && m->account->keep_ms == KEEP_NONE;
+		cleanup |= state == ITEM_DONE && (it->discard || m->account->keep_ms == KEEP_NONE);
 	}
 	if (m->account->fetch_limit && m->wanted > m->account->fetch_limit)
 		m->wanted = m->account->fetch_limit;
@@ -310,9 +321,14 @@ void maildrop_held(struct maildrop *m, uint32_t number)
 	m->held++;
 }
 
-/* `keep` counts from the delivery; a clock that went back only keeps longer. */
+/*
+ * `keep` counts from the delivery; a clock that went back only keeps longer. It says what becomes
+ * of delivered mail; what a person has discarded is nobody's to keep.
+ */
 static bool keep_over(const struct conf_account *account, const struct item *it, wall_t now)
 {
+	if (it->discard)
+		return true;
 	if (account->keep_ms == KEEP_FOREVER)
 		return false;
 	return account->keep_ms == KEEP_NONE || now - it->done_at >= account->keep_ms;

@@ -54,6 +54,7 @@ struct item {
 	uint8_t nrows;    /* recorded rows of this UID; 2: two or more */
 	uint8_t recorded; /* enum message_state of the row */
 	bool verify;      /* compare the content before it is delivered */
+	bool discard;     /* DONE, and a person said that it goes, whatever `keep` says */
 	bool size_differs;
 	bool retrieved; /* in this session */
 };
@@ -91,6 +92,8 @@ void maildrop_without_uidl(struct maildrop *m);
 /* After the last UID and before the first row. */
 void maildrop_listed(struct maildrop *m);
 void maildrop_row(struct maildrop *m, const struct stored_message *row);
+/* After the last row: nothing is known of the message, and no other shares its UID. */
+bool maildrop_may_adopt(const struct maildrop *m, uint32_t number);
 /* Does another message of this UID stand for that row already? */
 bool maildrop_claimed(const struct maildrop *m, uint32_t number, int64_t row);
 void maildrop_plan(struct maildrop *m, wall_t now); /* decides for every message */

@@ -25,7 +25,9 @@ enum message_state {
 	MESSAGE_NEW = 0,     /* not every recipient has a final outcome: to be fetched */
 	MESSAGE_DONE = 1,    /* all final: may be deleted at the provider as `keep` says */
 	MESSAGE_DELETED = 2, /* QUIT confirmed its DELE */
-	MESSAGE_HELD = 3     /* waits for a person; not fetched again */
+	MESSAGE_HELD = 3,    /* waits for a person; not fetched again */
+	MESSAGE_DISCARD =
+		4 /* a person said so: to be deleted at the provider whatever `keep` says */
 };
 
 /* How one recipient of a message stands. Stored as numbers: never renumber. */
@@ -38,7 +40,8 @@ enum outcome {
 	OUTCOME_UNKNOWN = 4,    /* final: 5xx at RCPT */
 	OUTCOME_REJECTED = 5,   /* final: 5xx at MAIL, DATA or the dot */
 	OUTCOME_SUPPRESSED = 6, /* final: this recipient had the same content within `dedupe` */
-	OUTCOME_DISCARDED = 7   /* final: policy said so */
+	OUTCOME_DISCARDED = 7,  /* final: policy said so */
+	OUTCOME_AGAIN = 8       /* was in doubt; a person said: send it again */
 };
 const char *outcome_name(enum outcome o);
 
@@ -61,6 +64,7 @@ struct stored_rcpt {
 	enum outcome outcome;
 	int code;
 	const char *reply;
+	wall_t at; /* when it was recorded; store_rcpt() does not look at it */
 };
 
 struct store;
@@ -79,9 +83,17 @@ int store_uncharge(struct store *s, int64_t id, struct err *err) must_check;
 int store_defer(struct store *s, int64_t id, wall_t retry_at, struct err *err) must_check;
 /* Without UIDL a message gets its name only when its content is known. */
 int store_rename(struct store *s, int64_t id, const char *uid, struct err *err) must_check;
-/* 1: the row has another digest already, so it is of another message; nothing was changed. */
-int store_digest(struct store *s, int64_t id, const uint8_t digest[STORE_DIGEST_OCTETS],
-	struct err *err) must_check;
+/* What a message is known by, from its content and its way; NULL: it has none. */
+struct message_identity {
+	const uint8_t *digest; /* STORE_DIGEST_OCTETS */
+	const char *message_id, *sender, *relay;
+};
+/*
+ * 1: the row has another digest already, so it is of another message; nothing was changed.
+ * *redirect: an administrator's word where this message goes, the caller's to free; NULL: none.
+ */
+int store_identify(struct store *s, int64_t id, const struct message_identity *what,
+	char **redirect, struct err *err) must_check;
 /*
  * Another row of the same UID and content: *found is its id (0: none), *state how it stands, *nth
  * chooses the first (0), second, ... such row, so that identical copies are told apart by number.
@@ -93,7 +105,12 @@ int store_same(struct store *s, const char *account, int64_t except, const char 
 int store_state(struct store *s, int64_t id, enum message_state state, const char *reason,
 	wall_t now, struct err *err) must_check;
 int store_missing(struct store *s, int64_t id, uint32_t listings, struct err *err) must_check;
-int store_forget(struct store *s, int64_t id, struct err *err) must_check;
+/* It is gone from the provider's server: history from now on, and its UID counts no more. */
+int store_forget(struct store *s, int64_t id, wall_t now, struct err *err) must_check;
+/* The row was only an attempt, and its message has another: it leaves no history. */
+int store_remove(struct store *s, int64_t id, struct err *err) must_check;
+/* Ends the history of at most `max` messages, the oldest, that were forgotten before `before`. */
+int store_purge(struct store *s, wall_t before, uint32_t max, struct err *err) must_check;
 
 typedef int store_rcpt_fn(void *ctx, const struct stored_rcpt *r);
 int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struct err *err)
@@ -106,16 +123,65 @@ int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struc
 int store_rcpt(struct store *s, int64_t id, const struct stored_rcpt *r, wall_t now,
 	struct err *err) must_check;
 
-/* Same content for the same recipient since `since`? *seen. And the note that it was delivered. */
+/*
+ * Same content for the same recipient since `since`? *message is the row of that one (0: none). And
+ * the note that it was delivered.
+ */
 int store_dedupe_seen(struct store *s, const char *account, const char *recipient,
-	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, bool *seen, struct err *err)
+	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, int64_t *message, struct err *err)
 	must_check;
 int store_dedupe_note(struct store *s, const char *account, const char *recipient,
-	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t now, struct err *err) must_check;
+	const uint8_t digest[STORE_DIGEST_OCTETS], int64_t message, wall_t now, struct err *err)
+	must_check;
 
 /* Notes older than `before` are of no use any more. */
 int store_dedupe_purge(struct store *s, const char *account, wall_t before, struct err *err)
 	must_check;
+
+/* ---- what people ask and decide ---- */
+
+/* All that is known of a message. */
+struct stored_record {
+	int64_t id;
+	const char *account, *uid;
+	uint64_t octets;
+	uint32_t attempts;
+	enum message_state state;
+	wall_t first_at, done_at; /* first attempt; became DONE (0: never) */
+	wall_t state_at;          /* when it got its state; 0: at first_at */
+	wall_t forgotten_at;      /* 0: it is on the provider's server, as far as we know */
+	wall_t retry_at;
+	const char *message_id, *sender, *relay; /* NULL: it was not retrieved yet, or has none */
+	const char *reason, *redirect;           /* or NULL */
+};
+typedef int store_record_fn(void *ctx, const struct stored_record *r);
+
+/* History lasts so long after a message has left the provider's server. */
+#define STORE_HISTORY_MSEC (30LL * 24 * 60 * 60 * 1000)
+/* A trace pattern of so many octets is looked for inside the relays' replies too. */
+#define STORE_TRACE_REPLY_MIN 5
+
+int store_record(struct store *s, int64_t id, store_record_fn *fn, void *ctx, struct err *err)
+	must_check; /* fn is not called when there is none */
+int store_held(struct store *s, store_record_fn *fn, void *ctx, struct err *err) must_check;
+/*
+ * Newest first, at most `max`: messages with this Message-ID (with or without <>), recipient,
+ * sender or UID, or with a reply that contains it (a queue id does).
+ */
+int store_trace(struct store *s, const char *pattern, uint32_t max, store_record_fn *fn, void *ctx,
+	struct err *err) must_check;
+
+/*
+ * A held message is tried again from the beginning; who has it does not get it again. redirect:
+ * only this address gets it, whatever the header says; NULL: who it is for. 1: it is not held.
+ */
+int store_release(struct store *s, int64_t id, const char *redirect, wall_t now, struct err *err)
+	must_check;
+int store_discard(struct store *s, int64_t id, wall_t now, struct err *err) must_check; /* 1: as
+	above */
+/* A message on the server that somebody else has fetched: DONE without an attempt. */
+int store_adopt(struct store *s, const char *account, const char *uid, uint64_t octets, wall_t now,
+	struct err *err) must_check;
 
 /* What core/watch.h remembers of an account; zero when nothing is known. */
 int store_watch(struct store *s, const char *account, struct watch *w, struct err *err) must_check;

@@ -1,0 +1,85 @@
+/*
+ * The inside of the SQLite store, for daemon/store_*.c only.
+ *
+ * store_sqlite   messages, recipients, logins; transactions, opening
+ * store_owed     outcomes that a failed transaction could not write
+ * store_history  what people ask and decide: held messages, trace, adopt
+ * store_sql      the text of every statement
+ */
+#pragma once
+
+#include "store_owed.h"
+#include "store_schema.h"
+#include "store_sqlite.h"
+
+#include <stdarg.h>
+
+/* A text of a message that is only there to be found and shown is cut here. */
+#define STORE_TEXT_OCTETS 512
+
+enum statement {
+	BEGIN,
+	COMMIT,
+	ROLLBACK,
+	MESSAGES,
+	ATTEMPT_NEW,
+	ATTEMPT_MORE,
+	UNCHARGE,
+	DEFER,
+	RENAME,
+	IDENTIFY,
+	SAME,
+	STATE,
+	MISSING,
+	FORGET,
+	REMOVE_RCPTS,
+	REMOVE,
+	PURGE_RCPTS,
+	PURGE,
+	RCPTS,
+	RCPT,
+	RCPT_OWED,
+	DEDUPE_SEEN,
+	DEDUPE_NOTE,
+	DEDUPE_PURGE,
+	QUIT_OK,
+	SET_QUIT_OK,
+	WATCH,
+	SET_WATCH,
+	RELAY_ASKED,
+	SET_RELAY_ASKED,
+	LOGIN_LAST,
+	LOGIN_AGES,
+	LOGIN_PURGE,
+	LOGIN_TAKE,
+	RECORD,
+	HELD,
+	TRACE,
+	RELEASE,
+	RELEASE_RCPTS,
+	DISCARD,
+	ADOPT,
+	STATEMENT_COUNT
+};
+extern const char *const store_sql[STATEMENT_COUNT];
+
+struct store {
+	sqlite3 *db;
+	sqlite3_stmt *stmts[STATEMENT_COUNT];
+	struct owed_list owed; /* outcomes of this transaction, or of one that failed */
+	bool open;             /* a transaction is open */
+	bool unsynced;         /* commits have been written that the disk may not have yet */
+	char *path;
+	struct store_schema schema;
+};
+
+int store_fail(struct store *s, struct err *err, const char *what); /* fills *err; -1 */
+/*
+ * Values by format: i int64, s string (NULL stays NULL), t string that is cut at STORE_TEXT_OCTETS,
+ * d digest. A query is the caller's to step and reset; a change is part of the open transaction,
+ * which it opens if need be, and is done on return.
+ */
+sqlite3_stmt *store_query(struct store *s, enum statement which, const char *fmt, ...);
+int store_change(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
+	must_check;
+int store_begin(struct store *s, struct err *err) must_check;
