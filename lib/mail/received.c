@@ -122,6 +122,7 @@ struct parser {
 	enum clause expect;  /* the next word is this clause's value */
 	struct strview from; /* what stands behind `from`: EHLO name, except with Exim */
 	bool by_seen, for_seen, date, local;
+	bool two_clients; /* two comments with an address: one of them is not the server's */
 };
 
 /* An address literal's bytes, IPv4 as ::ffff:a.b.c.d. */
@@ -165,17 +166,22 @@ static struct strview behind_at(struct strview v)
 }
 
 /*
- * What the server found out about its client, in parentheses. The last such comment before `by` is
- * the server's: what an EHLO name brings along stands before it.
- *   name [ip]     Postfix, Sendmail: verified, unless more follows ("may be forged")
- *   [ip]          Sendmail, Courier, Dovecot: the word before it is the EHLO name
- *   [ip] helo=x   Exim: the word before it is the verified name
- *   helo=x        Exim: the word before it is [ip]
- *   ident@ip, ip  qmail, Exchange
+ * What the server found out about its client, in parentheses before `by`. An EHLO name can bring a
+ * second such comment along before it, a certificate's name one behind it: then neither is
+ * believed. name [ip]     Postfix, Sendmail: verified, unless more follows ("may be forged") [ip]
+ * Sendmail, Courier, Dovecot: the word before it is the EHLO name [ip] helo=x   Exim: the word
+ * before it is the verified name helo=x        Exim: the word before it is [ip] ident@ip, ip qmail,
+ * Exchange
  */
+static void set_client(struct parser *p, struct strview ip, struct strview client)
+{
+	p->two_clients |= p->out->ip.len > 0;
+	p->out->ip = ip;
+	p->out->client = client;
+}
+
 static void read_client(struct parser *p, struct strview comment)
 {
-	struct received *r = p->out;
 	struct strview rest = sv_trim(comment), name = SV("");
 	unsigned char bytes[16];
 
@@ -188,17 +194,15 @@ static void read_client(struct parser *p, struct strview comment)
 		rest = sv_trim(rest);
 	}
 	if (!rest.len && ip_bytes(name, bytes)) {
-		r->ip = name;
-		r->client = SV("");
+		set_client(p, name, SV(""));
 		return;
 	}
 	struct strview ip = take_literal(&rest);
 	if (!ip.len)
 		return;
-	r->ip = ip;
-	r->client = rest.len || sv_ieq(name, SV("unknown")) ? SV("") : name;
-	if (!name.len && sv_icontains(rest, SV(" helo=")))
-		r->client = p->from;
+	if (rest.len || sv_ieq(name, SV("unknown")))
+		name = !name.len && sv_icontains(rest, SV(" helo=")) ? p->from : SV("");
+	set_client(p, ip, name);
 }
 
 static bool is_invoked(struct strview comment)
@@ -332,8 +336,10 @@ void received_parse(struct strview value, struct received *out)
 	} while (t.kind != TOK_END);
 	if (p.by_seen || out->has_from)
 		out->invoked = false;
+	if (p.two_clients)
+		out->ip = out->client = SV("");
 	/* LMTP by pipe or socket, Exim's "with local": what stands behind `from` is no client. */
-	if (p.local && !out->ip.len)
+	if (p.local && !out->ip.len && !p.two_clients)
 		out->has_from = false;
 	out->malformed = !out->invoked && !out->has_from && !out->by.len;
 }

@@ -100,7 +100,11 @@ static const struct line {
 		"mx.p.example evil.example 192.0.2.66 sales@firma.example from" },
 	{ "EHLO with a client",
 		"from mx (mx.p.example [10.0.0.1]) (evil.example [192.0.2.66])" POSTFIX,
-		"mx.p.example evil.example 192.0.2.66 sales@firma.example from" },
+		"mx.p.example - - sales@firma.example from" },
+	{ "certificate with a client: which of the two is the server's?",
+		"from x (evil.example [192.0.2.66]) (Client CN \"a) (y [127.0.0.1]) z (\", Issuer "
+		"x)" POSTFIX,
+		"mx.p.example - - sales@firma.example from" },
 	{ "EHLO with by",
 		"from x (mx [10.0.0.1]) by mx.p.example for <ceo@firma.example> (evil "
 		"[192.0.2.66])" POSTFIX,
