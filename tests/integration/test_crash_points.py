@@ -123,7 +123,7 @@ def marked(sink):
 
 @pytest.mark.parametrize("case", POINTS)
 def test_sigkill(config, case):
-    """The next cycle makes it good; only a dot without an answer may cost a copy, and it says so."""
+    """The next cycle makes it good; only a dot without an answer may cost a copy, marked."""
     point, strike = POINTS[case], Strike(signal.SIGKILL)
     pop3, smtp = point.script(strike)
     with Pop3Fake([mail("Nr 1", point.octets)], pop3) as provider, Sink(smtp) as sink:
@@ -140,7 +140,7 @@ def test_sigkill(config, case):
 
 @pytest.mark.parametrize("case", POINTS)
 def test_sigterm_K12(config, case):
-    """It ends soon and in good order: nothing is in doubt, and the rest comes with the next cycle."""
+    """It ends soon and in good order: nothing is in doubt, the rest comes with the next cycle."""
     point, strike = POINTS[case], Strike(signal.SIGTERM)
     pop3, smtp = point.script(strike)
     with Pop3Fake([mail("Nr 1", point.octets)], pop3) as provider, Sink(smtp) as sink:

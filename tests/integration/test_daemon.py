@@ -87,7 +87,7 @@ def test_reload_brings_in_a_new_account(config):
 
 
 def test_reload_in_mid_cycle_puts_nothing_off(config):
-    """The running cycle delivers on the relay that it began with, although that one was replaced."""
+    """The running cycle delivers on the relay that it began with, though that one was replaced."""
     reloaded = threading.Event()
 
     def wait_for_reload(session):

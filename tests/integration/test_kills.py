@@ -1,5 +1,5 @@
-"""kill -9 at random moments, hundreds of times, with a real Dovecot: nothing is lost, and what comes
-twice is marked.
+"""kill -9 at random moments, hundreds of times, with a real Dovecot: nothing is lost, and what
+comes twice is marked.
 
 The seed is printed and can be given: MDTEST_SEED=N. Named points are in test_crash_points.py.
 """
@@ -58,7 +58,7 @@ def killed_after(config, log, seconds):
 
 
 def storm(config, maildrop, rng, kills):
-    """So many kills, each uniformly within the time of a cycle; then a run that empties the rest."""
+    """So many kills, each uniformly within a cycle's time; then a run that empties the rest."""
     config.write()
     idle = min(daemon_start() for _ in range(3))
     with open(os.path.join(config.directory, "log"), "w+b") as log:
@@ -95,7 +95,7 @@ def say(capsys):
 
 
 def examine(say, arrived, maildrop, kills, what):
-    """What arrived against what was put: nothing lost, extra copies few, marked and recognisable."""
+    """What arrived against what was put: nothing lost, extra copies few, marked, recognisable."""
     copies = collections.defaultdict(list)
     for message in arrived:
         copies[messages.subject(message)].append(message)

@@ -1,4 +1,4 @@
-"""The cases of a provider's maildrop: UIDs that are none, reused or listed twice, sizes that lie, limits."""
+"""A provider's maildrop: UIDs that are none, reused or listed twice, sizes that lie, limits."""
 import pytest
 from conftest import expect, fake_provider
 from mdtest import daemon, messages
@@ -31,7 +31,7 @@ def test_p09_uidl_announced_and_refused_leaves_the_maildrop_alone(config):
 
 
 def test_p09_without_uidl_the_content_tells_messages_apart(config):
-    """45 messages, two of them identical: in batches, each once; a lost QUIT sends nothing again."""
+    """45 messages, two of them identical: in batches, each once; a lost QUIT repeats nothing."""
     twins = mails("Zwilling") * 2
     with Pop3Fake(mails(*(f"Nr {n:02}" for n in range(43))) + twins, NO_UIDL,
                   capabilities=("TOP", "USER", "PIPELINING")) as provider, Sink() as sink:
@@ -59,7 +59,7 @@ def test_same_uid_twice_both_are_delivered(config):
 
 
 def test_uid_reused_after_a_lost_quit_is_not_deleted_unseen(config):
-    """The recorded message is gone after all, and another one has its UID: it is read before any DELE."""
+    """The recorded message is gone, and another one has its UID: it is read before any DELE."""
     with Pop3Fake(mails("alt")) as provider, Sink() as sink:
         serve(config, provider, sink)
         provider.behaviour["QUIT"] = [quit_not_done]
@@ -137,7 +137,7 @@ def test_larger_than_max_size_is_held_and_not_fetched_again(config):
 
 
 def test_larger_than_listed_and_than_max_size_is_held(config):
-    """The listing lies: the limit counts what arrives, and what is behind it is served next time."""
+    """The listing lies: the limit counts what arrives; what is behind it is served next time."""
     big = messages.stored("hans", "riesig", b"x\r\n" * 50_000)
     with Pop3Fake([big] + mails("klein")) as provider, Sink() as sink:
         serve(config, provider, sink, max_size="64K")
@@ -157,7 +157,7 @@ def test_c10_fetch_limit_oldest_first(config):
 
 
 def test_p47_expire_0_never_quits_over_undelivered_mail(config):
-    """What was only retrieved would be gone at QUIT: the connection is dropped, and cleaned up later."""
+    """What was only retrieved would be gone at QUIT: no QUIT, and a clean-up later."""
     with Pop3Fake(mails("eins", "zwei"), capabilities=("UIDL", "USER", "EXPIRE 0")) as provider, \
             Sink({"dot": ["250 2.0.0 fine", "451 4.3.0 later"]}) as sink:
         serve(config, provider, sink)

@@ -136,7 +136,7 @@ def test_received_for_answers_for_one_recipient_only(config, ca, filled):
         filled.account(config, ca, sink, unresolved="received-for")
         config.providers["p-sammel"]["envelope"] = [("X-Not-There", {})]
         run = expect(daemon.once(config, "--dry-run"), 0)
-        # Exim writes quoted local parts bare, and what EHLO said as it came: such lines say nothing.
+        # Exim writes quoted local parts bare, and what EHLO said as it came: they say nothing.
         check_plan(filled, run.stdout, states=hoster.one_recipient, otherwise=(),
                    may_hold=lambda case: case.odd or set(case.ehlo) & set('()"'))
 

@@ -1,4 +1,4 @@
-"""What the relay is told: sender, extensions, transport (cases S23, S29, S38 and what is around them)."""
+"""What the relay is told: sender, extensions, transport (S18, S23, S29, S38, S39)."""
 import pytest
 from conftest import expect, fake_provider
 from mdtest import daemon, messages

@@ -1,4 +1,4 @@
-"""What the daemon notices about its surroundings: a provider that changes, a relay that will bounce."""
+"""What the daemon notices around it: a provider that changes, a relay that will bounce."""
 from conftest import fake_provider
 from mdtest import daemon, messages
 from mdtest.pop3fake import Pop3Fake

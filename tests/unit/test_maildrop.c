@@ -534,8 +534,14 @@ static void waits_for_a_deferred_message(void **state)
 	}
 }
 
-/* Copies under one UID whose RETR fails: their attempts are counted, each its own, and no rows pile
- * up. */
+/* A RETR that never brought the content. */
+static void attempt(struct maildrop *m, int64_t id, const char *uid, uint32_t attempts)
+{
+	maildrop_row(m, &(struct stored_message){ .id = id, .uid = uid, .attempts = attempts });
+}
+
+/* Copies under one UID whose RETR fails: attempts are counted, each its own, rows do not pile up.
+ */
 static void counts_attempts_on_messages_to_compare(void **state)
 {
 	static const struct listed two[] = { { "x", 500 }, { "x", 500 } };
@@ -543,13 +549,8 @@ static void counts_attempts_on_messages_to_compare(void **state)
 
 	list(&m, &plain, false, two, 2);
 	row(&m, 5, "x", 500, MESSAGE_DONE);
-	for (int64_t id = 7; id <= 8; id++)
-		maildrop_row(&m,
-			&(struct stored_message){ .id = id,
-				.uid = "x",
-				.octets = 500,
-				.attempts = id == 7 ? MAILDROP_ATTEMPTS_MAX : 3,
-				.state = MESSAGE_NEW });
+	attempt(&m, 7, "x", MAILDROP_ATTEMPTS_MAX);
+	attempt(&m, 8, "x", 3);
 	maildrop_plan(&m, 0);
 	assert_int_equal(state_of(&m, 1), ITEM_HELD);
 	assert_int_equal(state_of(&m, 2), ITEM_VERIFY);
@@ -557,33 +558,26 @@ static void counts_attempts_on_messages_to_compare(void **state)
 	assert_int_equal(maildrop_item(&m, 2)->attempts, 3);
 }
 
-/* Without UIDL all is compared, identical copies each claim a row, and failed attempts are found
- * again. */
+/* All is compared, identical copies each claim a row, and failed attempts are found again. */
 static void does_without_uidl(void **state)
 {
-	static const struct listed three[] = { { "", 500 }, { "", 600 }, { "", 500 } };
+	static const uint64_t octets[] = { 500, 600, 500 };
 	AUTO(maildrop_free) struct maildrop m;
 
 	maildrop_init(&m, &plain, false);
 	maildrop_count(&m, 3);
 	for (uint32_t n = 1; n <= 3; n++)
-		maildrop_size(&m, n, three[n - 1].octets);
+		maildrop_size(&m, n, octets[n - 1]);
 	maildrop_without_uidl(&m);
 	maildrop_listed(&m);
 	row(&m, 5, "sha256:aa", 500, MESSAGE_DONE);
-	maildrop_row(&m,
-		&(struct stored_message){ .id = 6,
-			.uid = "#2:600",
-			.octets = 600,
-			.attempts = 4,
-			.state = MESSAGE_NEW });
+	attempt(&m, 6, "#2:600", 4);
 	maildrop_plan(&m, 0);
 	for (uint32_t n = 1; n <= 3; n++)
 		assert_int_equal(state_of(&m, n), ITEM_VERIFY);
 	assert_int_equal(maildrop_item(&m, 2)->row, 6);
 	assert_int_equal(maildrop_item(&m, 2)->attempts, 4);
 	assert_int_equal(maildrop_next_delete(&m, 0), 0);
-	assert_int_equal(maildrop_next_wanted(&m), 1);
 	maildrop_item(&m, 1)->row = 5;
 	assert_true(maildrop_claimed(&m, 3, 5));
 	assert_false(maildrop_claimed(&m, 1, 5));

@@ -21,7 +21,8 @@ HEADERS = (
 
 DATE = "Tue, 03 Nov 2026 09:12:45 +0100"
 RECEIVED = {  # forged trace lines, each with the provider's own name behind `by`
-    "postfix from the mx": f"from {MX} ({MX} [192.0.2.1])\r\n\tby {MX} (Postfix) with ESMTP id 4X\r\n"
+    "postfix from the mx": f"from {MX} ({MX} [192.0.2.1])\r\n"
+                           f"\tby {MX} (Postfix) with ESMTP id 4X\r\n"
                            f"\tfor <{CEO}>; {DATE}",
     "postfix from loopback": f"from localhost (localhost [127.0.0.1])\r\n\tby {MX} (Postfix) with "
                              f"ESMTP id 4X\r\n\tfor <{CEO}>; {DATE}",

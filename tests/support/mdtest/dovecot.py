@@ -1,7 +1,8 @@
 """A private Dovecot: POP3 (clear, STLS, implicit TLS) and LMTP on loopback, with Maildirs.
 
 Any user name exists, with the one password; a maildrop is made by the first put(). LMTP delivers to
-the local part's maildrop, or with `lmtp_user` to a certain one. Nothing outside the directory is read or written, /etc/dovecot and the system's Dovecot included.
+the local part's maildrop, or with `lmtp_user` to a certain one. Nothing outside the directory is
+read or written, /etc/dovecot and the system's Dovecot included.
 """
 import grp
 import os

@@ -1,4 +1,4 @@
-"""A private Postfix: as it stands the in-house mail server, one domain of Maildirs on a loopback port.
+"""A private Postfix: as it stands the in-house mail server, a domain of Maildirs on loopback.
 
 Unknown recipients are refused at RCPT. It has no SMTP client at all, so nothing can leave the
 machine, and it shares no directory with the system's Postfix. Its settings may be overridden; the
