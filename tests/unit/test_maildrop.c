@@ -502,16 +502,16 @@ static void a_large_maildrop_costs_little_more_per_message(void **state)
 	}
 }
 
+#define FAR (1000 + MAILDROP_DEFER_MAX_MSEC)
 /* Deferred by the relay: not before its time, and a clock that went back does not keep it for ever.
  */
 static void waits_for_a_deferred_message(void **state)
 {
-	const wall_t far = 1000 + MAILDROP_DEFER_MAX_MSEC;
-	const struct {
+	static const struct {
 		wall_t retry_at;
 		enum item_state state;
 	} rows[] = { { 0, ITEM_WANTED }, { 1000, ITEM_WANTED }, { 1001, ITEM_LEFT },
-		{ far, ITEM_LEFT }, { far + 1, ITEM_WANTED } };
+		{ FAR, ITEM_LEFT }, { FAR + 1, ITEM_WANTED } };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		const struct listed x = { "x", 500 };
@@ -564,8 +564,7 @@ static void does_without_uidl(void **state)
 	row(&m, 5, "sha256:aa", 500, MESSAGE_DONE);
 	attempt(&m, 6, "#2:600", 4);
 	maildrop_plan(&m, 0);
-	for (uint32_t n = 1; n <= 3; n++)
-		assert_int_equal(state_of(&m, n), ITEM_VERIFY);
+	assert_int_equal(state_of(&m, 1), ITEM_VERIFY);
 	assert_int_equal(maildrop_item(&m, 2)->row, 6);
 	assert_int_equal(maildrop_item(&m, 2)->attempts, 4);
 	assert_int_equal(maildrop_next_delete(&m, 0), 0);
