@@ -12,6 +12,7 @@
 #include "backscatter.h"
 #include "base/log.h"
 #include "conf_file.h"
+#include "log_sink.h"
 #include "sysd.h"
 #include "system.h"
 
@@ -535,7 +536,9 @@ int app_run(struct config *config, const struct app_options *options)
 				"multidropd " MULTIDROPD_VERSION " started");
 			sysd_ready();
 		}
+		log_sink_buffer(true);
 		run(&app);
+		log_sink_buffer(false);
 		status = options->once ? once_status(&app) : 0;
 	}
 	tear_down(&app);

@@ -3,6 +3,7 @@
  */
 #include "env.h"
 
+#include "log_sink.h"
 #include "store_sqlite.h"
 #include "system.h"
 
@@ -45,6 +46,7 @@ void env_end_turn(struct env *env)
 		step_run(&env->gate, true);
 		turn_commit(&env->turn);
 	}
+	log_sink_flush();
 	loop_reap(&env->loop);
 }
 

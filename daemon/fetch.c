@@ -408,6 +408,9 @@ static void on_data(void *ctx, const char *buf, size_t len)
 	struct fetch *f = ctx;
 	struct pop3_event ev;
 
+	/* What the relay has just accepted is on record before the next messages take their time.
+	 */
+	turn_write(&f->env->turn);
 	while (len && f->pop3) {
 		size_t n = pop3_feed(f->pop3, buf, len, env_now(f->env), &ev);
 		buf += n;

@@ -42,7 +42,8 @@ static const struct field {
 	{ "duration_ms", NUMBER, offsetof(struct log_entry, duration_ms) },
 };
 
-#define FIXED_FIELDS 4 /* MESSAGE, PRIORITY, MULTIDROP_EVENT, MESSAGE_ID */
+#define BUFFER_OCTETS (64 * 1024)
+#define FIXED_FIELDS  4 /* MESSAGE, PRIORITY, MULTIDROP_EVENT, MESSAGE_ID */
 
 static const int priorities[] = { [LVL_ERROR] = LOG_ERR,
 	[LVL_WARNING] = LOG_WARNING,
@@ -52,6 +53,8 @@ static const int priorities[] = { [LVL_ERROR] = LOG_ERR,
 static_assert(ARRAY_LEN(priorities) == LVL_COUNT, "one priority per level");
 
 static enum log_level max_level;
+static struct strbuf pending; /* lines of this turn of the loop, text and JSON */
+static bool buffered;
 static void (*write_entry)(const struct log_entry *e, enum log_level level);
 
 /* The escaped value of a field; false: it is absent. */
@@ -107,11 +110,27 @@ static void format_time(char out[40])
 	snprintf(out, 40, "%s.%03ldZ", seconds, ts.tv_nsec / 1000000);
 }
 
-/* One write per line, so that lines of several processes do not mix. */
+void log_sink_flush(void)
+{
+	/* Whole lines in one write, so that those of several processes do not mix. */
+	if (pending.len)
+		(void)!write(
+			STDERR_FILENO, pending.ptr, pending.len); /* nowhere left to complain */
+	strbuf_clear(&pending);
+}
+
 static void write_line(struct strbuf *line)
 {
 	strbuf_addc(line, '\n');
-	(void)!write(STDERR_FILENO, line->ptr, line->len); /* nowhere left to complain */
+	strbuf_addv(&pending, strbuf_view(line));
+	if (!buffered || pending.len > BUFFER_OCTETS)
+		log_sink_flush();
+}
+
+void log_sink_buffer(bool on)
+{
+	buffered = on;
+	log_sink_flush();
 }
 
 static void write_text(const struct log_entry *e, enum log_level level)
@@ -208,6 +227,8 @@ static void sink(const struct log_entry *e, enum log_level level)
 {
 	if (level <= max_level)
 		write_entry(e, level);
+	if (e->event == EV_INTERNAL_ERROR)
+		log_sink_flush(); /* the process is about to end */
 }
 
 /* systemd.exec(5): JOURNAL_STREAM holds device and inode of the journal's stream. */

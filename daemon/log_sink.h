@@ -13,6 +13,12 @@ enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JOURNAL, LOG_FORMAT_TEXT, LOG_FORM
 
 /* Installs the sink. AUTO: the journal if stderr is its stream, else text. */
 void log_sink_open(enum log_format format, enum log_level level);
+/*
+ * While a loop turns, lines are collected and written at the end of each turn: nothing that matters
+ * more waits for them. Switching either way writes what there is.
+ */
+void log_sink_buffer(bool on);
+void log_sink_flush(void);
 /* 0; 1: no such name. */
 int log_format_parse(const char *name, enum log_format *out) must_check;
 int log_level_parse(const char *name, enum log_level *out) must_check;

@@ -345,6 +345,8 @@ void session_open(struct relay *r)
 	struct transport_target target = { .host = r->conf->host,
 		.unix_path = r->conf->unix_path,
 		.port = r->conf->port,
+		.first = true, /* an answer to a dot should be on record before anything else
+				  happens */
 		.tls_at_once = r->conf->tls.mode == TLS_IMPLICIT,
 		.handshake_ms = SMTP_TIMEOUT_DATA_MS };
 	struct err err;

@@ -22,6 +22,9 @@
 #define RESOLVE_MSEC     30000
 #define KEEPALIVE_IDLE_S 60
 
+/* PRIORITY_USUAL is libevent's default for two of them. */
+enum { PRIORITY_FIRST, PRIORITY_USUAL, PRIORITY_COUNT };
+
 enum transport_state { RESOLVING, CONNECTING, HANDSHAKE, OPEN, CLOSED };
 
 struct transport {
@@ -33,7 +36,7 @@ struct transport {
 	int fd;
 	SSL *ssl;
 	struct tls_client *tls;
-	bool tls_at_once;
+	bool tls_at_once, first;
 	msec_t handshake_ms;
 	struct event *readable, *writable, *timer;
 	struct dns_query *query;
@@ -57,7 +60,7 @@ int loop_init(struct loop *loop, struct clock *clock, struct err *err)
 	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);
-	if (loop->base)
+	if (loop->base && !event_base_priority_init(loop->base, PRIORITY_COUNT))
 		loop->dns = dns_new(loop->base);
 	if (!loop->dns)
 		return err_set(err, ERR_LOCAL, errno, "event loop: %s", strerror(errno));
@@ -344,6 +347,7 @@ static int try_address(struct transport *t, const struct sockaddr *sa, socklen_t
 	t->state = CONNECTING;
 	t->readable = event_new(t->loop->base, t->fd, EV_READ | EV_PERSIST, on_readable, t);
 	t->writable = event_new(t->loop->base, t->fd, EV_WRITE, on_writable, t);
+	(void)event_priority_set(t->readable, t->first ? PRIORITY_FIRST : PRIORITY_USUAL);
 	event_add(t->writable, NULL);
 	arm_timer(t, TRANSPORT_CONNECT_MSEC);
 	return 0;
@@ -443,6 +447,7 @@ struct transport *transport_open(struct loop *loop, const struct transport_targe
 	t->state = RESOLVING;
 	t->tls = target->tls;
 	t->tls_at_once = target->tls_at_once;
+	t->first = target->first;
 	t->handshake_ms = target->handshake_ms;
 	t->timer = event_new(loop->base, -1, 0, on_timer, t);
 	t->host = mem_strdup(target->unix_path ? target->unix_path : target->host);

@@ -41,6 +41,7 @@ struct transport_target {
 	uint16_t port;
 	struct tls_client *tls; /* NULL: clear text; else at once, or at transport_starttls */
 	bool tls_at_once;
+	bool first; /* its input is looked at before that of the others */
 	msec_t handshake_ms;
 };
 
