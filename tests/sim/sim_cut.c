@@ -37,28 +37,30 @@ static const struct mishap_kind kinds[] = {
 };
 
 /*
- * Delete or keep, SMTP or LMTP, PIPELINING or not: the first four pair each value with each other,
+ * Delete or keep, SMTP or LMTP, PIPELINING or not, UIDL or not: the first three have every value,
  * and are swept octet by octet; the rest is sampled.
  */
 /* clang-format off */
 static const struct scenario scenarios[] = {
 	{ .name = "smtp-delete-pipelining", .pipelining = true,
-		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 4, .kill = 4 },
-	{ .name = "smtp-keep", .keep = true,
 		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 8, .kill = 4 },
-	{ .name = "lmtp-delete", .lmtp = true,
-		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 8, .kill = 4 },
-	{ .name = "lmtp-keep-pipelining", .lmtp = true, .keep = true, .pipelining = true,
+	{ .name = "lmtp-keep", .lmtp = true, .keep = true,
 		.connections = 1, .dedupe = "3d", .fin = 1, .rst = 8, .kill = 4 },
-	{ .name = "no-uidl", .no_uidl = true,
-		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 1, .kill = 1 },
+	{ .name = "smtp-no-uidl", .no_uidl = true,
+		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 16, .kill = 8 },
+	{ .name = "no-uidl-keep", .no_uidl = true, .keep = true,
+		.connections = 1, .dedupe = "0s", .fin = 1, .rst = 4, .kill = 1 },
+	{ .name = "smtp-keep", .keep = true,
+		.connections = 1, .dedupe = "0s", .fin = 8, .rst = 64, .kill = 8 },
+	{ .name = "lmtp-delete", .lmtp = true,
+		.connections = 1, .dedupe = "0s", .fin = 8, .rst = 64, .kill = 8 },
+	{ .name = "lmtp-keep-pipelining", .lmtp = true, .keep = true, .pipelining = true,
+		.connections = 1, .dedupe = "3d", .fin = 16, .rst = 64, .kill = 16 },
 	{ .name = "smtp-delete",
 		.connections = 1, .dedupe = "3d", .fin = 16, .rst = 64, .kill = 16 },
 	{ .name = "smtp-keep-pipelining", .keep = true, .pipelining = true,
 		.connections = 1, .dedupe = "3d", .fin = 16, .rst = 64, .kill = 16 },
 	{ .name = "lmtp-delete-pipelining", .lmtp = true, .pipelining = true,
-		.connections = 1, .dedupe = "0s", .fin = 16, .rst = 64, .kill = 16 },
-	{ .name = "lmtp-keep", .lmtp = true, .keep = true,
 		.connections = 1, .dedupe = "0s", .fin = 16, .rst = 64, .kill = 16 },
 	{ .name = "smtp-later", .pipelining = true, .later = true,
 		.connections = 1, .dedupe = "3d", .fin = 8, .rst = 64, .kill = 8 },
@@ -86,7 +88,7 @@ struct sim {
 
 static bool settled(const struct world *w, int status)
 {
-	if (w->scenario->no_uidl)
+	if (world_untouched(w))
 		return true;
 	if (w->scenario->keep)
 		return !status && !w->retrs && !w->transactions;
@@ -174,17 +176,21 @@ static bool is_point(const struct sim *s, enum stream stream, size_t at, enum ki
 	return p->line[at] || p->critical[at];
 }
 
-/* Where octets are swept, no critical passage is left out either. `-q` samples the cuts only. */
+/*
+ * Where octets are swept, none of a critical passage is left out: the kinds of death take turns
+ * within its lines, and all meet at their ends. `-q` samples the cuts only.
+ */
 static bool is_sampled(struct sim *s, enum stream stream, size_t at, enum kind kind)
 {
 	const struct scenario *sc = s->world.scenario;
+	const struct passage *p = &s->map[stream];
 	struct world dice = { .random = s->seed ^ (at * 64 + stream * 16 + kind) };
 	unsigned n = share(sc, kind);
 
 	if (kind < KILL)
 		n *= s->factor;
-	else if (sc->fin == 1 && s->map[stream].critical[at])
-		return true;
+	else if (sc->fin == 1 && p->critical[at])
+		return p->line[at] || at % (KIND_COUNT - KILL) == kind - KILL;
 	return n == 1 || world_random(&dice) % n == 0;
 }
 
@@ -214,7 +220,7 @@ static void prepare(struct sim *s, const struct scenario *sc)
 	w->cycle = 0;
 	w->mishap = (struct mishap){ 0 };
 	int status = net_cycle(s->net, w);
-	if (status && !sc->no_uidl)
+	if (status && !world_untouched(w))
 		world_break(w, "exit status %d with an empty maildrop", status);
 	daemon_keep_state(w->daemon);
 }

@@ -85,6 +85,11 @@ void world_reuse_uids(struct world *w)
 			put(w, w->messages[i].uid, 1, true);
 }
 
+bool world_untouched(const struct world *w)
+{
+	return w->scenario->no_uidl && w->scenario->keep;
+}
+
 unsigned world_listed(const struct world *w)
 {
 	unsigned n = 0;
@@ -109,7 +114,7 @@ void world_dele(struct world *w, struct message *m)
 
 	w->deles++;
 	m->dele |= !w->cycle;
-	if (w->scenario->keep || w->scenario->no_uidl)
+	if (w->scenario->keep)
 		world_break(w, "DELE of message %u, which is to be kept", number);
 	for (unsigned i = 0; i < m->nrcpts; i++)
 		if (!copies_of(w, number, i))
@@ -246,22 +251,21 @@ static unsigned judge_recipient(
 		before = c;
 		n++;
 	}
-	if (!n && !w->scenario->no_uidl)
+	if (!n && !world_untouched(w))
 		world_break(w, "message %u is LOST for %s", message, people[rcpt]);
 	return n ? n - 1 : 0;
 }
 
 unsigned world_judge(struct world *w, const struct mishap *mishap)
 {
-	bool leaves = w->scenario->keep || w->scenario->no_uidl;
 	unsigned extra = 0;
 
 	for (unsigned m = 0; m < w->nmessages; m++)
 		for (unsigned r = 0; r < w->messages[m].nrcpts; r++)
 			extra += judge_recipient(w, m, r, mishap);
-	if (world_listed(w) != (leaves ? w->nmessages : 0))
+	if (world_listed(w) != (w->scenario->keep ? w->nmessages : 0))
 		world_break(w, "%u messages are in the maildrop at the end", world_listed(w));
-	if (w->scenario->no_uidl && w->ncopies)
+	if (world_untouched(w) && w->ncopies)
 		world_break(w, "delivered without a UID to know it by");
 	return extra;
 }

@@ -100,6 +100,8 @@ void world_free(struct world *w);
 void world_break(struct world *w, const char *fmt, ...) format_like(2, 3);
 /* UIDs of messages that are gone are given to new messages. */
 void world_reuse_uids(struct world *w);
+/* Without UIDs nothing can be kept and known at the same time: nothing may happen at all. */
+bool world_untouched(const struct world *w);
 unsigned world_listed(const struct world *w);
 void world_dele(struct world *w, struct message *m);
 /* One recipient's copy on connection `conn`; its reply ends at reply_end of SMTP_OUT. */
