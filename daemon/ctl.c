@@ -3,10 +3,16 @@
 
 #include "base/encode.h"
 #include "conf_file.h"
+#include "system.h"
 
+#include <errno.h>
+#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
 
 int ctl_fail(const char *fmt, ...)
 {
@@ -20,8 +26,7 @@ int ctl_fail(const char *fmt, ...)
 	return CTL_REFUSED;
 }
 
-int ctl_open(
-	const struct ctl_call *call, struct config **config, const struct conf_account **account)
+int ctl_load(const struct ctl_call *call, struct config **config)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 	struct faults faults = { 0 };
@@ -30,14 +35,76 @@ int ctl_open(
 	faults_print(&faults, &text);
 	faults_free(&faults);
 	fputs(strbuf_str(&text), stderr);
-	if (!*config)
-		return EX_CONFIG;
+	return *config ? 0 : EX_CONFIG;
+}
+
+int ctl_open(
+	const struct ctl_call *call, struct config **config, const struct conf_account **account)
+{
+	int status = ctl_load(call, config);
+
+	if (status)
+		return status;
 	*account = config_account(*config, call->account);
 	if (*account)
 		return 0;
 	(void)ctl_fail("there is no account \"%s\" in %s", call->account, call->config_path);
 	config_unref(*config);
 	return EX_USAGE;
+}
+
+int ctl_become_owner(const char *state_dir)
+{
+	struct stat st;
+
+	if (stat(state_dir, &st))
+		return ctl_fail("state_dir %s cannot be used; multidropd makes it", state_dir);
+	if (geteuid() || !st.st_uid)
+		return 0;
+	if (setgroups(0, NULL) || setgid(st.st_gid) || setuid(st.st_uid))
+		return ctl_fail(
+			"cannot become uid %u, the owner of %s", (unsigned)st.st_uid, state_dir);
+	return 0;
+}
+
+int ctl_open_state(const struct config *config, struct store **store)
+{
+	AUTO(strbuf_free) struct strbuf path = STRBUF_INIT;
+	struct err err;
+	int status = ctl_become_owner(config->state_dir);
+
+	if (status)
+		return status;
+	strbuf_addf(&path, "%s/" STORE_FILE, config->state_dir);
+	if (access(strbuf_str(&path), F_OK)) /* to look must not make one */
+		return ctl_fail("%s: %s: no state; has multidropd run with this configuration?",
+			strbuf_str(&path), strerror(errno));
+	if (store_open(config->state_dir, &system_clock, &system_rng, store, &err))
+		return ctl_fail("%s", err.text);
+	return 0;
+}
+
+void ctl_add_time(struct strbuf *out, wall_t at)
+{
+	time_t seconds = (time_t)(at / 1000);
+	char text[40] = "";
+	struct tm tm;
+
+	if (localtime_r(&seconds, &tm))
+		(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S%z", &tm); /* it fits */
+	strbuf_adds(out, text);
+}
+
+json_t *ctl_json_time(wall_t at)
+{
+	time_t seconds = (time_t)(at / 1000);
+	char text[40] = "";
+	struct tm tm;
+
+	if (!at || !gmtime_r(&seconds, &tm))
+		return json_null();
+	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm); /* it fits */
+	return json_string(text);
 }
 
 void ctl_add_foreign(struct strbuf *out, const char *text)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "core/config.h"
+#include "store_sqlite.h"
 
 #include <jansson.h>
 
@@ -18,22 +19,41 @@
 struct ctl_call {                          /* the command line, borrowed */
 	const char *config_path, *account; /* account NULL: not given */
 	const char *argument;              /* what stands behind the options, or NULL */
+	const char *to;                    /* --to, or NULL */
 	uint32_t samples;
-	bool json;
+	bool json, yes;
 };
 
 int ctl_explain(const struct ctl_call *call);
 int ctl_probe(const struct ctl_call *call);
+int ctl_held_list(const struct ctl_call *call);
+int ctl_held_show(const struct ctl_call *call);
+int ctl_held_release(const struct ctl_call *call);
+int ctl_held_discard(const struct ctl_call *call);
+int ctl_trace(const struct ctl_call *call);
+int ctl_adopt(const struct ctl_call *call);
 
 /* "multidropctl: TEXT" on stderr; returns CTL_REFUSED. */
 int ctl_fail(const char *fmt, ...) format_like(1, 2);
+/* The configuration. 0; else the exit status, and stderr says why. The caller unrefs it. */
+int ctl_load(const struct ctl_call *call, struct config **config) must_check;
 /*
  * The configuration and the account that the call names. 0; else the exit status, and stderr says
  * why: the faults as the daemon prints them. *config is the caller's to unref.
  */
 int ctl_open(const struct ctl_call *call, struct config **config,
 	const struct conf_account **account) must_check;
+/*
+ * Run by root, the state's files must stay the daemon's: the rest happens as the owner of
+ * state_dir, who also is who reads tls_ca_file in the daemon. 0, or the exit status.
+ */
+int ctl_become_owner(const char *state_dir) must_check;
+/* The state of a daemon that may be running; it is not made. 0, or the exit status. */
+int ctl_open_state(const struct config *config, struct store **store) must_check;
+/* For people, in local time; for programs, in UTC (RFC 3339, 0 is null). */
+void ctl_add_time(struct strbuf *out, wall_t at);
+json_t *ctl_json_time(wall_t at);
 /* Any text as a JSON string: what is not UTF-8 is escaped. NULL becomes null. */
 json_t *ctl_json(const char *text);
-int ctl_print_json(json_t *take_value); /* one object, indented; returns 0 */
+int ctl_print_json(json_t *take_value); /* indented; returns 0 */
 void ctl_add_foreign(struct strbuf *out, const char *text);

@@ -35,6 +35,32 @@ static const struct command commands[] = {
 		"prints\n"
 		"what each header says, and the configuration that follows from it.\n",
 		false, ctl_probe },
+	{ "held list", "cj", "[-c FILE] [--json]", "messages that wait for a decision", "", false,
+		ctl_held_list },
+	{ "held show", "cj", "[-c FILE] [--json] ID", "one of them: recipients, replies, reason",
+		"", true, ctl_held_show },
+	{ "held release", "ct", "[-c FILE] [--to ADDR] ID", "tries it again in the next cycle",
+		"Those who have the message do not get it again. With --to only ADDR gets it, "
+		"whatever\n"
+		"its header says.\n",
+		true, ctl_held_release },
+	{ "held discard", "c", "[-c FILE] ID", "deletes it at the provider in the next cycle",
+		"Whatever `keep` says; there is no copy of it here.\n", true, ctl_held_discard },
+	{ "trace", "cj", "[-c FILE] [--json] PATTERN", "what became of a message",
+		"PATTERN is a Message-ID, an address (recipient or envelope sender), a UIDL, or a "
+		"part of\n"
+		"the relay's reply of at least five characters, such as its queue id. Newest "
+		"first;\n"
+		"messages are remembered for 30 days after they have left the provider's server.\n",
+		true, ctl_trace },
+	{ "adopt", "cy", "[-c FILE] [--yes] ACCOUNT",
+		"takes what lies in a maildrop as already delivered; one login",
+		"For moving from another fetcher: nothing is fetched, nothing is deleted now. From "
+		"then on\n"
+		"`keep` decides about these messages as about delivered ones: unless it is "
+		"\"forever\",\n"
+		"they will be deleted, and --yes is asked for.\n",
+		true, ctl_adopt },
 };
 
 static const struct option options[] = {
@@ -42,6 +68,8 @@ static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "samples", required_argument, NULL, 's' },
 	{ "json", no_argument, NULL, 'j' },
+	{ "to", required_argument, NULL, 't' },
+	{ "yes", no_argument, NULL, 'y' },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -54,7 +82,9 @@ static const struct {
 	{ 'a', "  -a, --account NAME   the account, as the configuration names it\n" },
 	{ 'c', "  -c, --config FILE    configuration (" CONF_FILE_DEFAULT ")\n" },
 	{ 's', "      --samples N      read at most N messages, 1 to 500 (50)\n" },
-	{ 'j', "      --json           print one JSON object\n" },
+	{ 'j', "      --json           print JSON\n" },
+	{ 't', "      --to ADDR        deliver to this address only\n" },
+	{ 'y', "      --yes            the messages may be deleted, as `keep` says\n" },
 };
 
 static int help(void)
@@ -113,6 +143,12 @@ static int take_option(const struct command *c, int letter, struct ctl_call *cal
 			return misuse(c, "--samples is a number from 1 to 500");
 		call->samples = (uint32_t)number;
 		break;
+	case 't':
+		call->to = optarg;
+		break;
+	case 'y':
+		call->yes = true;
+		break;
 	}
 	return -1;
 }
@@ -138,18 +174,32 @@ static int run_command(const struct command *c, int argc, char **argv)
 	return status;
 }
 
+/* How many words of the command line name it; 0: not this one. */
+static int matches(const struct command *c, int argc, char **argv)
+{
+	struct strview name = sv_str(c->name);
+	int words = 0;
+
+	while (name.len) {
+		if (++words >= argc || !sv_eq(sv_token(&name, ' '), sv_str(argv[words])))
+			return 0;
+	}
+	return words;
+}
+
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "";
+	int words;
 
 	if (!strcmp(word, "-V") || !strcmp(word, "--version"))
 		return puts("multidropctl " MULTIDROPD_VERSION) < 0;
 	if (!strcmp(word, "-h") || !strcmp(word, "--help"))
 		return help();
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		if (!strcmp(word, commands[i].name)) {
-			argv[1] = argv[0]; /* for getopt's complaints */
-			return run_command(&commands[i], argc - 1, argv + 1);
+		if ((words = matches(&commands[i], argc, argv))) {
+			argv[words] = argv[0]; /* for getopt's complaints */
+			return run_command(&commands[i], argc - words, argv + words);
 		}
 	return misuse(NULL, *word ? "there is no such command" : "a command is missing");
 }

@@ -1,0 +1,232 @@
+/*
+ * A login from the command line; see ctl_session.h.
+ *
+ * Owns the account's lock, the connection and the POP3 machine. The login permit is the only state
+ * that it writes.
+ */
+#include "ctl_session.h"
+
+#include "store_sqlite.h"
+#include "system.h"
+#include "tls.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <unistd.h>
+
+static void flush(struct ctl_session *s);
+
+void ctl_session_end(struct ctl_session *s)
+{
+	transport_free(s->transport);
+	s->transport = NULL;
+	s->done = true;
+}
+
+void ctl_session_fail(struct ctl_session *s, const struct err *err)
+{
+	if (!s->quitting)
+		s->err = *err;
+	ctl_session_end(s);
+}
+
+void ctl_session_quit(struct ctl_session *s)
+{
+	s->quitting = true;
+	pop3_quit(s->pop3, loop_now(&s->loop));
+}
+
+static void on_event(struct ctl_session *s, const struct pop3_event *ev)
+{
+	if (ev->type == POP3_STARTTLS)
+		transport_starttls(s->transport);
+	else if (ev->type == POP3_QUIT_OK || ev->type == POP3_QUIT_ERR)
+		ctl_session_end(s); /* nothing was to be deleted */
+	else if (ev->type == POP3_FAILED)
+		ctl_session_fail(s, &ev->err);
+	else
+		s->on_event(s, ev);
+}
+
+static void on_open(void *ctx)
+{
+	struct ctl_session *s = ctx;
+	const struct conf_account *a = s->account;
+	static const enum pop3_tls tls[] = { [TLS_NONE] = POP3_TLS_NONE,
+		[TLS_STARTTLS] = POP3_TLS_STLS,
+		[TLS_IMPLICIT] = POP3_TLS_IMPLICIT };
+	static const enum pop3_auth auth[] = { [AUTH_AUTO] = POP3_AUTH_AUTO,
+		[AUTH_USER] = POP3_AUTH_USER,
+		[AUTH_PLAIN] = POP3_AUTH_PLAIN };
+	const struct pop3_params params = { .user = sv_str(a->user),
+		.password = sv(a->password.bytes, a->password.len),
+		.tls = tls[a->provider->tls.mode],
+		.auth = auth[a->provider->auth],
+		.timeout_ms = (uint32_t)a->provider->timeout_ms,
+		.lf_lines = a->provider->lf_lines };
+
+	if (s->pop3)
+		pop3_secured(s->pop3, loop_now(&s->loop));
+	else
+		s->pop3 = pop3_new(&params, loop_now(&s->loop));
+	flush(s);
+}
+
+static void on_data(void *ctx, const char *buf, size_t len)
+{
+	struct ctl_session *s = ctx;
+	struct pop3_event ev;
+
+	while (len && !s->done) {
+		size_t n = pop3_feed(s->pop3, buf, len, loop_now(&s->loop), &ev);
+		buf += n;
+		len -= n;
+		on_event(s, &ev);
+	}
+	flush(s);
+}
+
+static void on_writable(void *ctx)
+{
+	flush(ctx);
+}
+
+static void on_closed(void *ctx, const struct err *err)
+{
+	struct ctl_session *s = ctx;
+	struct pop3_event ev = { .type = POP3_FAILED };
+
+	if (!err && s->pop3)
+		pop3_eof(s->pop3, loop_now(&s->loop), &ev);
+	else if (!err)
+		err_set(&ev.err, ERR_NET, 0, "connection closed before the greeting");
+	ctl_session_fail(s, err ? err : &ev.err);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *ctx)
+{
+	struct ctl_session *s = ctx;
+	struct pop3_event ev;
+
+	if (s->done || !s->pop3)
+		return;
+	pop3_tick(s->pop3, loop_now(&s->loop), &ev);
+	on_event(s, &ev);
+	flush(s);
+}
+
+static void flush(struct ctl_session *s)
+{
+	struct strview out;
+	msec_t now = loop_now(&s->loop);
+
+	if (s->done || !s->pop3 || !transport_is_open(s->transport))
+		return;
+	pop3_output(s->pop3, &out);
+	if (out.len)
+		pop3_sent(s->pop3, transport_write(s->transport, out.ptr, out.len));
+	msec_t at = pop3_deadline(s->pop3);
+	if (at == MSEC_NEVER)
+		return;
+	at = at > now ? at - now : 0;
+	event_add(s->timer, &(struct timeval){ .tv_sec = at / 1000, .tv_usec = at % 1000 * 1000 });
+}
+
+static const struct transport_ops ops = {
+	.on_open = on_open,
+	.on_data = on_data,
+	.on_writable = on_writable,
+	.on_closed = on_closed,
+};
+
+static void run_session(struct ctl_session *s, struct tls_client *take_tls)
+{
+	const struct conf_provider *provider = s->account->provider;
+	const struct transport_target target = { .host = provider->host,
+		.port = provider->port,
+		.tls = take_tls,
+		.tls_at_once = provider->tls.mode == TLS_IMPLICIT,
+		.handshake_ms = provider->timeout_ms };
+
+	s->timer = event_new(s->loop.base, -1, 0, on_timer, s);
+	s->transport = transport_open(&s->loop, &target, &ops, s);
+	while (!s->done) {
+		ensure(event_base_loop(s->loop.base, EVLOOP_ONCE) >= 0);
+		loop_reap(&s->loop);
+	}
+	event_free(s->timer);
+	pop3_free(s->pop3);
+}
+
+/* ---- the gates before it, which are the daemon's ---- */
+
+static int refuse_login(const struct conf_account *a, const struct login_permit *permit)
+{
+	AUTO(strbuf_free) struct strbuf when = STRBUF_INIT;
+
+	ctl_add_time(&when, system_clock.wall(&system_clock) + permit->wait_ms + 999);
+	return ctl_fail("%s: no login now: %s; the next one is allowed in %" PRId64 " s, at %s",
+		a->name,
+		permit->limited ? "the provider's login_limit is used up"
+				: "min_interval is not over",
+		(permit->wait_ms + 999) / 1000, strbuf_str(&when));
+}
+
+static int take_permit(const struct config *config, const struct conf_account *a)
+{
+	struct login_permit permit;
+	struct store *store;
+	struct err err;
+
+	if (store_open(config->state_dir, &system_clock, &system_rng, &store, &err))
+		return ctl_fail("%s", err.text);
+	int rc = store_login(store, a->provider->name, a->name, &a->provider->rate, &system_clock,
+		&permit, &err);
+	store_close(store);
+	if (rc)
+		return ctl_fail("%s", err.text);
+	return permit.wait_ms ? refuse_login(a, &permit) : 0;
+}
+
+static int log_in(struct ctl_session *s, const struct config *config)
+{
+	const struct conf_provider *provider = s->account->provider;
+	struct tls_client *tls = NULL;
+	struct err err;
+
+	if (loop_init(&s->loop, &system_clock, &err))
+		return ctl_fail("%s", err.text);
+	if (provider->tls.mode != TLS_NONE &&
+		tls_client_new(provider->host, provider->tls.ca_file, true, &tls, &err))
+		return ctl_fail("%s", err.text);
+	(void)signal(SIGPIPE, SIG_IGN);               /* cannot fail */
+	int status = take_permit(config, s->account); /* last: it counts from here */
+	if (status) {
+		tls_client_free(tls);
+		return status;
+	}
+	run_session(s, tls);
+	return 0;
+}
+
+int ctl_session_run(struct ctl_session *s, const struct config *config)
+{
+	AUTO(strbuf_free) struct strbuf name = STRBUF_INIT;
+	struct err err;
+	int status = ctl_become_owner(config->state_dir);
+
+	if (status)
+		return status;
+	strbuf_addf(&name, "%s.lock", s->account->name);
+	int lock = lock_file(config->state_dir, strbuf_str(&name), &err);
+	if (lock == -2)
+		return ctl_fail("%s: another process is fetching this account; try again later",
+			s->account->name);
+	if (lock < 0)
+		return ctl_fail("%s", err.text);
+	status = log_in(s, config);
+	close(lock);
+	if (s->loop.base)
+		loop_free(&s->loop);
+	return status;
+}
