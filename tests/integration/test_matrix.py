@@ -3,6 +3,7 @@
 The envelope of each message is known. Nothing may reach anybody who is not in it, and nothing may
 stay unresolved whose envelope the server states.
 """
+import json
 import os
 import poplib
 import re
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 from conftest import PASSWORD, expect
-from mdtest import cases, daemon, hoster, plan
+from mdtest import cases, ctl, daemon, hoster, plan
 from mdtest.sink import Sink
 
 POSTMASTER = "postmaster@firma.example"
@@ -126,6 +127,23 @@ def test_plan_names_the_envelope(config, ca, filled, boundary):
         run = expect(daemon.once(config, "--dry-run"), 0)
         check_plan(filled, run.stdout)
         assert sink.recipients() == []
+
+
+def test_probe_proposes_what_answers(config, ca, filled):
+    """From a guess to rules with which the whole matrix passes, or to the word that there are none."""
+    with Sink() as sink:
+        filled.account(config, ca, sink, trusted_by=())
+        provider = config.providers["p-sammel"]
+        provider["envelope"] = [("X-Guess", {})]
+        found = json.loads(expect(ctl.probe(config, "--json", "--samples", "500"), 0).stdout)
+        if not any(filled.setup.states(case) for case in CASES.values()):
+            assert found["verdict"] in ("constant", "nothing"), found
+            return
+        assert found["verdict"] == "found", found
+        rule = found["envelope"]
+        provider["envelope"] = [(rule["header"], {k: rule[k] for k in ("position", "pick")})]
+        provider["trusted_by"], provider["strip_prefix"] = found["trusted_by"], found["strip_prefix"]
+        check_plan(filled, expect(daemon.once(config, "--dry-run"), 0).stdout)
 
 
 def test_received_for_answers_for_one_recipient_only(config, ca, filled):

@@ -54,7 +54,7 @@ class Place:
         every = {"myhostname": MX, "smtpd_authorized_xclient_hosts": "127.0.0.1",
                  "smtputf8_enable": "yes", "virtual_alias_domains": "",
                  "virtual_mailbox_base": os.path.dirname(os.path.dirname(self.maildir)),
-                 "smtpd_client_message_rate_limit": "0", "strict_smtputf8": "no"}
+                 "in_flow_delay": "0", "strict_smtputf8": "no"}
         return postfix.Postfix(self.directory, self.certificate, (), every | settings, services)
 
     def virtual(self, settings=None):
