@@ -130,7 +130,7 @@ def test_plan_names_the_envelope(config, ca, filled, boundary):
 
 
 def test_probe_proposes_what_answers(config, ca, filled):
-    """From a guess to rules with which the whole matrix passes, or to the word that there are none."""
+    """From a guess to rules with which the whole matrix passes, or to the word that none do."""
     with Sink() as sink:
         filled.account(config, ca, sink, trusted_by=())
         provider = config.providers["p-sammel"]
@@ -142,7 +142,7 @@ def test_probe_proposes_what_answers(config, ca, filled):
         assert found["verdict"] == "found", found
         rule = found["envelope"]
         provider["envelope"] = [(rule["header"], {k: rule[k] for k in ("position", "pick")})]
-        provider["trusted_by"], provider["strip_prefix"] = found["trusted_by"], found["strip_prefix"]
+        provider |= {key: found[key] for key in ("trusted_by", "strip_prefix")}
         check_plan(filled, expect(daemon.once(config, "--dry-run"), 0).stdout)
 
 
