@@ -195,8 +195,11 @@ int store_schema_open(sqlite3 *db, const char *path, struct clock *clock, struct
 	struct file f = { db, path, out };
 	int64_t version;
 
-	/* WAL stays in the file: look whose it is first. */
-	if (exec(&f, "PRAGMA trusted_schema = OFF; BEGIN", err) ||
+	/*
+	 * WAL stays in the file: look whose it is first. EXTRA, while there is a rollback journal:
+	 * one that comes back after a power cut would undo the whole database.
+	 */
+	if (exec(&f, "PRAGMA trusted_schema = OFF; PRAGMA synchronous = EXTRA; BEGIN", err) ||
 		check_schema(&f, &version, err) || exec(&f, "COMMIT", err) ||
 		switch_to_wal(&f, err) ||
 		exec(&f,

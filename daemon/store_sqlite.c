@@ -374,8 +374,10 @@ int store_login(struct store *s, const char *provider, const char *account,
 	msec_t now, last, keep = LOGIN_KEEP_MSEC;
 	size_t n;
 
-	if (store_commit(s, err) || store_begin(s, err))
+	if (store_commit(s, err) || store_begin(s, err)) {
+		store_rollback(s);
 		return -1;
+	}
 	now = clock->now(clock); /* after the lock: a wait for it must not age the stamp */
 	if (login_ages(s, provider, account, rule, now, &last, &ages, &n)) {
 		store_fail(s, err, "reading logins");

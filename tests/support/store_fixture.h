@@ -64,7 +64,8 @@ static inline void reopen(struct fixture *fx)
 	fx->store = open_store(fx);
 }
 
-static inline int setup(void **state)
+/* Everything but the store. */
+static inline struct fixture *prepare(void)
 {
 	struct fixture *fx = mem_zalloc(sizeof *fx);
 
@@ -75,6 +76,13 @@ static inline int setup(void **state)
 	fx->rng.fill = fake_fill;
 	fx->now = 100 * MINUTE;
 	fx->wall = 1700000000 * SECOND;
+	return fx;
+}
+
+static inline int setup(void **state)
+{
+	struct fixture *fx = prepare();
+
 	fx->store = open_store(fx);
 	*state = fx;
 	return 0;
