@@ -1,12 +1,16 @@
 /* The gates before a cycle, and its consequences; see account.h. */
 #include "account.h"
 
+#include "accounts.h"
 #include "base/log.h"
 #include "system.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
+
+static const char limit_text[] = "the provider's login_limit is used up";
 
 static void note(
 	const struct account *a, enum log_event event, const char *reason, const char *text)
@@ -17,6 +21,34 @@ static void note(
 		.relay = a->conf->relay->name,
 		.reason = reason,
 		.text = text });
+}
+
+struct account *account_new(const char *name)
+{
+	struct account *a = mem_zalloc(sizeof *a);
+
+	a->name = mem_strdup(name);
+	return a;
+}
+
+void account_free(struct account *a)
+{
+	ensure(!a->fetch);
+	relay_unref(a->relay);
+	config_unref(a->config);
+	free(a->name);
+	free(a);
+}
+
+void account_configure(struct account *a, struct config *config, const struct conf_account *conf,
+	struct relay *relay, struct provider_run *provider_run)
+{
+	relay_unref(a->relay);
+	config_unref(a->config);
+	a->config = config_ref(config);
+	a->conf = conf;
+	a->relay = relay_ref(relay);
+	a->provider_run = provider_run;
 }
 
 static enum account_step skip(
@@ -56,31 +88,34 @@ static enum account_step take_permit(struct account *a, struct env *env, int loc
 	}
 	if (permit.wait_ms) {
 		close(lock);
-		return permit.limited
-			? skip(a, env, permit.wait_ms, "limit",
-				  "the provider's login_limit is used up")
-			: skip(a, env, permit.wait_ms, "not-due", "min_interval is not over");
+		if (!permit.limited)
+			return skip(a, env, permit.wait_ms, "not-due", "min_interval is not over");
+		a->provider_run->limited_until = env_now(env) + permit.wait_ms;
+		return skip(a, env, permit.wait_ms, "limit", limit_text);
 	}
 	sched_started(&a->sched, env_now(env));
+	a->provider_run->sessions++;
 	a->fetch = fetch_new(
 		env, a->config, a->conf, a->relay, lock, (uint64_t)env_wall(env), on_end, ctx);
+	a->running_at = a->provider_run;
 	return ACCOUNT_STARTED;
 }
 
-enum account_step account_try(struct account *a, struct env *env, size_t sessions,
-	size_t at_provider, void (*on_end)(void *ctx, struct fetch *f), void *ctx)
+enum account_step account_try(
+	struct account *a, struct env *env, void (*on_end)(void *ctx, struct fetch *f), void *ctx)
 {
 	AUTO(strbuf_free) struct strbuf name = STRBUF_INIT;
 	struct err err;
 
-	if (!sched_due(&a->sched, env_now(env)))
-		return ACCOUNT_WAITS;
 	if (relay_is_down(a->relay)) { /* what cannot be handed over is not fetched */
 		relay_probe(a->relay);
 		return ACCOUNT_WAITS;
 	}
-	if (sessions >= a->config->max_sessions || at_provider >= a->conf->provider->max_sessions)
+	if (a->provider_run->sessions >= a->conf->provider->max_sessions)
 		return ACCOUNT_WAITS;
+	msec_t limited = a->provider_run->limited_until - env_now(env);
+	if (limited > 0) /* the next one would only be told the same */
+		return skip(a, env, limited, "limit", limit_text);
 	strbuf_addf(&name, "%s.lock", a->name);
 	int lock = lock_file(a->config->state_dir, name.ptr, &err);
 	if (lock == -2)
@@ -98,6 +133,7 @@ void account_ended(struct account *a, struct env *env, struct fetch *f)
 	enum err_class class = f->err.class;
 
 	a->fetch = NULL;
+	a->running_at->sessions--;
 	a->finished = true;
 	a->failed = class != ERR_NONE || (f->maildrop.left && !env->dry_run);
 	a->sched.delay = f->login_delay_ms > a->sched.delay ? f->login_delay_ms : a->sched.delay;
@@ -107,6 +143,13 @@ void account_ended(struct account *a, struct env *env, struct fetch *f)
 		note(a, EV_ACCOUNT_SUSPENDED, f->err.text,
 			"password refused again and again: no more logins before it is "
 			"corrected and the configuration reloaded");
+}
+
+void account_resume(struct account *a, struct env *env, const char *why)
+{
+	if (!sched_resume(&a->sched, env_now(env)))
+		return;
+	note(a, EV_ACCOUNT_RESUMED, NULL, why);
 }
 
 void account_give_up(struct account *a)

@@ -9,6 +9,9 @@
 #include "core/sched.h"
 #include "fetch.h"
 
+struct accounts;
+struct provider_run;
+
 #define ACCOUNT_LOCK_RETRY_MSEC (60 * 1000)
 
 struct account {
@@ -17,23 +20,34 @@ struct account {
 	const struct conf_account *conf;
 	struct relay *relay;
 	struct sched sched;
-	struct fetch *fetch; /* NULL: no cycle */
-	bool removed;        /* by a reload: goes when its cycle ends */
-	bool finished;       /* --once: had its cycle, or cannot have one now */
-	bool failed;         /* --once: could not finish, or was not due */
+	struct accounts *set;              /* that it belongs to */
+	struct provider_run *provider_run; /* owned by the set */
+	struct provider_run *running_at;   /* where its cycle runs: a reload may have moved it */
+	struct fetch *fetch;               /* NULL: no cycle */
+	bool removed;                      /* by a reload: goes when its cycle ends */
+	bool finished;                     /* --once: had its cycle, or cannot have one now */
+	bool failed;                       /* --once: could not finish, or was not due */
 	TAILQ_ENTRY(account) entry;
 };
 
 enum account_step {
-	ACCOUNT_WAITS, /* for its time, a session slot, the relay */
+	ACCOUNT_WAITS, /* for a session slot, the relay */
 	ACCOUNT_STARTED,
 	ACCOUNT_SKIPPED /* said why; its schedule is set */
 };
 
-/* sessions: running now, over all accounts and at this provider. */
-enum account_step account_try(struct account *a, struct env *env, size_t sessions,
-	size_t at_provider, void (*on_end)(void *ctx, struct fetch *f), void *ctx);
+struct account *account_new(const char *name);
+void account_free(struct account *a); /* no cycle runs */
+/* Gives it these settings, from its next cycle on. */
+void account_configure(struct account *a, struct config *config, const struct conf_account *conf,
+	struct relay *relay, struct provider_run *provider_run);
+
+/* It is due: passes the gates and begins a cycle, or says why not. */
+enum account_step account_try(
+	struct account *a, struct env *env, void (*on_end)(void *ctx, struct fetch *f), void *ctx);
 /* Its cycle has ended: schedule, suspension, log. */
 void account_ended(struct account *a, struct env *env, struct fetch *f);
+/* Ends a suspension, if there is one. */
+void account_resume(struct account *a, struct env *env, const char *why);
 /* The relay is down and it will not get a cycle now (--once). */
 void account_give_up(struct account *a);

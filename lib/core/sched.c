@@ -12,6 +12,7 @@ void sched_init(struct sched *s, msec_t now, msec_t interval, size_t index, size
 	msec_t spread = interval < SCHED_SPREAD_MAX_MSEC ? interval : SCHED_SPREAD_MAX_MSEC;
 
 	*s = (struct sched){ .next_due = now + spread * (msec_t)index / (msec_t)(n ? n : 1) };
+	s->due_since = s->next_due;
 }
 
 void sched_started(struct sched *s, msec_t now)
@@ -49,6 +50,7 @@ bool sched_ended(
 	s->next_due = s->last_start + wait + jitter(wait, chance);
 	if (s->next_due < now) /* it outlasted its interval: the next follows, one, not a pile */
 		s->next_due = now;
+	s->due_since = s->next_due;
 	s->suspended = s->auth_failures >= SCHED_AUTH_FAILURES_MAX;
 	return s->suspended && !was_suspended;
 }
@@ -61,4 +63,23 @@ void sched_wait(struct sched *s, msec_t now, msec_t wait)
 bool sched_due(const struct sched *s, msec_t now)
 {
 	return !s->suspended && now >= s->next_due;
+}
+
+void sched_due_now(struct sched *s, msec_t now)
+{
+	if (s->next_due <= now)
+		return;
+	s->next_due = now;
+	if (s->due_since > now)
+		s->due_since = now;
+}
+
+bool sched_resume(struct sched *s, msec_t now)
+{
+	if (!s->suspended)
+		return false;
+	s->suspended = false;
+	s->auth_failures = 0;
+	sched_due_now(s, now);
+	return true;
 }

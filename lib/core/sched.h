@@ -20,6 +20,7 @@
 
 struct sched {
 	msec_t next_due;
+	msec_t due_since; /* since when it waits for its turn: who waits longest comes first */
 	msec_t last_start;
 	msec_t delay;           /* announced or learned LOGIN-DELAY; 0: none */
 	uint32_t failures;      /* cycles in a row that failed */
@@ -38,4 +39,7 @@ bool sched_ended(
 	struct sched *s, msec_t now, msec_t interval, enum err_class class, uint32_t chance);
 /* No login now (permit, lock, relay down): try again in wait ms. */
 void sched_wait(struct sched *s, msec_t now, msec_t wait);
+void sched_due_now(struct sched *s, msec_t now);
+/* Ends a suspension. False: there was none. */
+bool sched_resume(struct sched *s, msec_t now);
 bool sched_due(const struct sched *s, msec_t now);
