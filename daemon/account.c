@@ -3,12 +3,11 @@
 
 #include "accounts.h"
 #include "base/log.h"
-#include "system.h"
+#include "identity.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static const char limit_text[] = "the provider's login_limit is used up";
 
@@ -21,34 +20,6 @@ static void note(
 		.relay = a->conf->relay->name,
 		.reason = reason,
 		.text = text });
-}
-
-struct account *account_new(const char *name)
-{
-	struct account *a = mem_zalloc(sizeof *a);
-
-	a->name = mem_strdup(name);
-	return a;
-}
-
-void account_free(struct account *a)
-{
-	ensure(!a->fetch);
-	relay_unref(a->relay);
-	config_unref(a->config);
-	free(a->name);
-	free(a);
-}
-
-void account_configure(struct account *a, struct config *config, const struct conf_account *conf,
-	struct relay *relay, struct provider_run *provider_run)
-{
-	relay_unref(a->relay);
-	config_unref(a->config);
-	a->config = config_ref(config);
-	a->conf = conf;
-	a->relay = relay_ref(relay);
-	a->provider_run = provider_run;
 }
 
 static enum account_step skip(
@@ -72,7 +43,169 @@ static enum account_step state_failed(struct account *a, struct env *env, const 
 	return ACCOUNT_SKIPPED;
 }
 
-static enum account_step take_permit(struct account *a, struct env *env, int lock,
+/* ---- what outlives the process ---- */
+
+static void keep(struct account *a, struct env *env)
+{
+	struct err err;
+
+	a->past.sched = a->sched.kept;
+	if (env->dry_run) /* records nothing but the login */
+		return;
+	if (store_set_past(env->store, a->name, &a->past, &err))
+		note(a, EV_STATE_FAILED, err.text, "the account's schedule could not be recorded");
+}
+
+static uint32_t secret_mark(const struct account *a, const struct env *env)
+{
+	return identity_secret_mark(store_key(env->store), a->conf->user,
+		sv(a->conf->password.bytes, a->conf->password.len));
+}
+
+/* A corrected password ends a suspension, and clears the count that leads to one. */
+static void check_secret(struct account *a, struct env *env)
+{
+	if (!a->sched.kept.auth_failures || a->past.secret_mark == secret_mark(a, env))
+		return;
+	if (!account_resume(a, env, "user or password have changed: logins go on"))
+		keep(a, env);
+}
+
+/* Another process may have changed it since; who holds the account's lock has the last word. */
+static int recall(struct account *a, struct env *env, struct err *err)
+{
+	if (store_past(env->store, a->name, &a->past, err))
+		return -1;
+	a->sched.kept = a->past.sched;
+	check_secret(a, env);
+	return 0;
+}
+
+/* ---- life ---- */
+
+struct account *account_new(struct accounts *set, const char *name)
+{
+	struct account *a = mem_zalloc(sizeof *a);
+
+	a->set = set;
+	a->name = mem_strdup(name);
+	return a;
+}
+
+void account_free(struct account *a)
+{
+	ensure(!a->fetch);
+	relay_unref(a->relay);
+	config_unref(a->config);
+	free(a->name);
+	free(a);
+}
+
+void account_configure(struct account *a, struct config *config, const struct conf_account *conf,
+	struct relay *relay, struct provider_run *provider_run)
+{
+	struct env *env = a->set->env;
+	bool known = a->conf;
+
+	if (known && a->conf->interval_ms != conf->interval_ms)
+		sched_interval(&a->sched, env_now(env), conf->interval_ms);
+	relay_unref(a->relay);
+	config_unref(a->config);
+	a->config = config_ref(config);
+	a->conf = conf;
+	a->relay = relay_ref(relay);
+	a->provider_run = provider_run;
+	if (known)
+		check_secret(a, env);
+}
+
+/* Why nothing happens is said once, at the start, not with every cycle that does not come. */
+static void say_blocked(const struct account *a)
+{
+	if (a->sched.kept.paused)
+		note(a, EV_CYCLE_SKIPPED, "paused",
+			"paused by an administrator; it goes on with "
+			"multidropctl resume");
+	else
+		note(a, EV_CYCLE_SKIPPED, "suspended",
+			"suspended after refused passwords; correct the password and reload, or "
+			"multidropctl resume");
+}
+
+void account_begin(struct account *a, struct env *env)
+{
+	struct err err;
+
+	if (recall(a, env, &err)) {
+		state_failed(a, env, &err);
+		return;
+	}
+	if (!sched_blocked(&a->sched))
+		return;
+	say_blocked(a);
+	a->finished = a->failed = true;
+}
+
+bool account_resume(struct account *a, struct env *env, const char *why)
+{
+	struct err err;
+	bool was_paused = a->sched.kept.paused;
+
+	if (was_paused && store_set_paused(env->store, a->name, false, &err)) {
+		note(a, EV_STATE_FAILED, err.text, "the account stays paused");
+		return false;
+	}
+	a->sched.kept.paused = false;
+	bool was_suspended = sched_resume(&a->sched, env_now(env));
+	keep(a, env);
+	if (was_paused || was_suspended)
+		note(a, EV_ACCOUNT_RESUMED, NULL, why);
+	return was_paused || was_suspended;
+}
+
+int account_pause(struct account *a, struct env *env, struct err *err)
+{
+	if (store_set_paused(env->store, a->name, true, err) || store_commit(env->store, err))
+		return -1;
+	if (!a->sched.kept.paused) {
+		a->sched.kept.paused = a->past.sched.paused = true;
+		say_blocked(a);
+	}
+	if (a->fetch)
+		fetch_stop(a->fetch);
+	return 0;
+}
+
+/* ---- into a cycle ---- */
+
+static enum account_step no_permit(
+	struct account *a, struct env *env, const struct login_permit *permit)
+{
+	if (!permit->limited)
+		return skip(a, env, permit->wait_ms, "not-due",
+			sched_delay(&a->sched, env_wall(env)) > a->conf->provider->rate.spacing_ms
+				? "the delay that the provider asks for is not over"
+				: "min_interval is not over");
+	a->provider_run->limited_until = env_now(env) + permit->wait_ms;
+	return skip(a, env, permit->wait_ms, "limit", limit_text);
+}
+
+/* Is a plain refusal of the password to be taken for the provider's limit? */
+static bool doubtful(const struct account *a, struct env *env)
+{
+	const struct conf_provider *p = a->conf->provider;
+	uint32_t logins;
+	msec_t wait;
+	struct err err;
+
+	if (store_logins(env->store, p->name, &p->rate, env->clock, SCHED_MANY_LOGINS_MSEC, &logins,
+		    &wait, &err))
+		return false;
+	return sched_disguised(&a->sched, env_wall(env), logins);
+}
+
+/* The locks are held. */
+static enum account_step begin_cycle(struct account *a, struct env *env, struct locks *locks,
 	void (*on_end)(void *ctx, struct fetch *f), void *ctx)
 {
 	const struct conf_provider *p = a->conf->provider;
@@ -80,31 +213,35 @@ static enum account_step take_permit(struct account *a, struct env *env, int loc
 	struct login_permit permit;
 	struct err err;
 
-	if (rule.spacing_ms < a->sched.delay)
-		rule.spacing_ms = a->sched.delay; /* LOGIN-DELAY: the account's own minimum */
-	if (store_login(env->store, p->name, a->name, &rule, env->clock, &permit, &err)) {
-		close(lock);
+	if (recall(a, env, &err))
 		return state_failed(a, env, &err);
+	if (sched_blocked(&a->sched)) {
+		say_blocked(a);
+		a->finished = a->failed = true;
+		return ACCOUNT_SKIPPED;
 	}
-	if (permit.wait_ms) {
-		close(lock);
-		if (!permit.limited)
-			return skip(a, env, permit.wait_ms, "not-due", "min_interval is not over");
-		a->provider_run->limited_until = env_now(env) + permit.wait_ms;
-		return skip(a, env, permit.wait_ms, "limit", limit_text);
-	}
-	sched_started(&a->sched, env_now(env));
-	a->provider_run->sessions++;
-	a->fetch = fetch_new(
-		env, a->config, a->conf, a->relay, lock, (uint64_t)env_wall(env), on_end, ctx);
+	msec_t delay = sched_delay(&a->sched, env_wall(env));
+	if (rule.spacing_ms < delay)
+		rule.spacing_ms = delay; /* LOGIN-DELAY: the account's own minimum */
+	if (store_login(env->store, p->name, a->name, &rule, env->clock, &permit, &err))
+		return state_failed(a, env, &err);
+	if (permit.wait_ms)
+		return no_permit(a, env, &permit);
+	bool doubt = doubtful(a, env);
+	sched_started(&a->sched, env_now(env), env_wall(env));
 	a->running_at = a->provider_run;
+	a->running_at->sessions++;
+	a->fetch = fetch_new(
+		env, a->config, a->conf, a->relay, *locks, (uint64_t)env_wall(env), on_end, ctx);
+	a->fetch->doubt_refusal = doubt;
+	*locks = NO_LOCKS;
 	return ACCOUNT_STARTED;
 }
 
 enum account_step account_try(
 	struct account *a, struct env *env, void (*on_end)(void *ctx, struct fetch *f), void *ctx)
 {
-	AUTO(strbuf_free) struct strbuf name = STRBUF_INIT;
+	struct locks locks;
 	struct err err;
 
 	if (relay_is_down(a->relay)) { /* what cannot be handed over is not fetched */
@@ -116,40 +253,64 @@ enum account_step account_try(
 	msec_t limited = a->provider_run->limited_until - env_now(env);
 	if (limited > 0) /* the next one would only be told the same */
 		return skip(a, env, limited, "limit", limit_text);
-	strbuf_addf(&name, "%s.lock", a->name);
-	int lock = lock_file(a->config->state_dir, name.ptr, &err);
-	if (lock == -2)
-		return skip(a, env,
-			a->conf->interval_ms < ACCOUNT_LOCK_RETRY_MSEC ? a->conf->interval_ms
-								       : ACCOUNT_LOCK_RETRY_MSEC,
-			"locked", "another process is fetching this account");
-	if (lock < 0)
+	msec_t retry = a->conf->interval_ms < ACCOUNT_LOCK_RETRY_MSEC ? a->conf->interval_ms
+								      : ACCOUNT_LOCK_RETRY_MSEC;
+	int rc = locks_take(&locks, a->config->state_dir, a->conf, &err);
+	if (rc == LOCKS_ACCOUNT_BUSY)
+		return skip(a, env, retry, "locked", "another process is fetching this account");
+	if (rc == LOCKS_PROVIDER_FULL)
+		return skip(a, env, retry, "limit",
+			"other processes have all of the provider's max_sessions");
+	if (rc)
 		return state_failed(a, env, &err);
-	return take_permit(a, env, lock, on_end, ctx);
+	enum account_step step = begin_cycle(a, env, &locks, on_end, ctx);
+	locks_drop(&locks);
+	return step;
+}
+
+/* ---- out of it ---- */
+
+static void remember_fault(struct account *a, struct env *env, const struct err *err)
+{
+	a->past.last_error_at = env_wall(env);
+	snprintf(a->past.last_error, sizeof a->past.last_error, "%s: %s",
+		err_class_name(err->class), err->text);
 }
 
 void account_ended(struct account *a, struct env *env, struct fetch *f)
 {
-	enum err_class class = f->err.class;
+	struct sched_result result = {
+		.class = f->err.class, .logged_in = f->logged_in, .announced = f->login_delay_ms
+	};
 
 	a->fetch = NULL;
 	a->running_at->sessions--;
 	a->finished = true;
-	a->failed = class != ERR_NONE || (f->maildrop.left && !env->dry_run);
-	a->sched.delay = f->login_delay_ms > a->sched.delay ? f->login_delay_ms : a->sched.delay;
+	a->failed = result.class != ERR_NONE || (f->maildrop.left && !env->dry_run);
+	if (result.class == ERR_THROTTLE)
+		result.told = (msec_t)f->err.code * 1000;
 	if (relay_is_down(a->relay))
-		class = ERR_NONE; /* not the provider's fault: no back-off towards it */
-	if (sched_ended(&a->sched, env_now(env), a->conf->interval_ms, class, env_chance(env)))
+		result.class = ERR_NONE; /* not the provider's fault: no back-off towards it */
+	if (f->err.class != ERR_NONE)
+		remember_fault(a, env, &f->err);
+	a->past.delivered += f->stats.delivered;
+	if (result.class == ERR_AUTH)
+		a->past.secret_mark = secret_mark(a, env);
+	bool suspended = sched_ended(&a->sched, env_now(env), env_wall(env), a->conf->interval_ms,
+		&result, env_chance(env));
+	keep(a, env);
+	if (suspended)
 		note(a, EV_ACCOUNT_SUSPENDED, f->err.text,
 			"password refused again and again: no more logins before it is "
-			"corrected and the configuration reloaded");
-}
-
-void account_resume(struct account *a, struct env *env, const char *why)
-{
-	if (!sched_resume(&a->sched, env_now(env)))
-		return;
-	note(a, EV_ACCOUNT_RESUMED, NULL, why);
+			"corrected and the configuration reloaded, or multidropctl resume");
+	if (a->sched.kept.busy == ACCOUNT_BUSY_ALARM)
+		log_write(&(struct log_entry){ .event = EV_ACCOUNT_BUSY,
+			.level = LVL_WARNING,
+			.account = a->name,
+			.provider = f->account->provider->name,
+			.reason = f->err.text,
+			.text = "locked " ACCOUNT_BUSY_ALARM_TEXT " times in a row: does another "
+				"program fetch this maildrop?" });
 }
 
 void account_give_up(struct account *a)

@@ -88,30 +88,18 @@ void accounts_apply(struct accounts *as, struct config *config, const struct rel
 		const struct conf_account *conf = config->accounts[i];
 		if (!selected(conf, only, n))
 			continue;
+		struct account *fresh = NULL;
 		a = accounts_find(as, conf->name);
 		if (!a) {
-			a = account_new(conf->name);
-			a->set = as;
+			fresh = a = account_new(as, conf->name);
 			sched_init(&a->sched, env_now(as->env), spread ? conf->interval_ms : 0, i,
 				config->naccounts);
 			TAILQ_INSERT_TAIL(&as->list, a, entry);
 		}
 		account_configure(a, config, conf, relays_find(relays, conf->relay),
 			provider(as, conf->provider->name));
-	}
-}
-
-void accounts_resume_changed(struct accounts *as, const struct config *old)
-{
-	struct account *a;
-
-	TAILQ_FOREACH (a, &as->list, entry) {
-		const struct conf_account *was = config_account(old, a->name);
-		const struct secret *new = &a->conf->password;
-		bool same = was && was->password.len == new->len &&
-			!memcmp(was->password.bytes, new->bytes, new->len);
-		if (!same)
-			account_resume(a, as->env, "the password has changed: logins go on");
+		if (fresh)
+			account_begin(fresh, as->env);
 	}
 }
 
@@ -174,7 +162,7 @@ static msec_t next_due(const struct accounts *as)
 	const struct account *a;
 
 	TAILQ_FOREACH (a, &as->list, entry)
-		if (waits(as, a) && !a->sched.suspended && a->sched.next_due > now &&
+		if (waits(as, a) && !sched_blocked(&a->sched) && a->sched.next_due > now &&
 			a->sched.next_due < next)
 			next = a->sched.next_due;
 	return next;

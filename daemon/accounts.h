@@ -43,8 +43,6 @@ void accounts_clear(struct accounts *as); /* no cycle runs any more */
  */
 void accounts_apply(struct accounts *as, struct config *config, const struct relays *relays,
 	char *const *only, size_t n, bool spread);
-/* A corrected password ends a suspension; `old` is what accounts_apply() replaced. */
-void accounts_resume_changed(struct accounts *as, const struct config *old);
 
 /* Starts cycles. Returns when to be called again: MSEC_NEVER: only for ops.wake. */
 msec_t accounts_run(struct accounts *as);

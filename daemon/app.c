@@ -156,7 +156,6 @@ static void reload(struct app *app)
 	app->config = new;
 	app->relays = relays;
 	apply_accounts(app, false);
-	accounts_resume_changed(&app->accounts, old);
 	relays_free(&old_relays);
 	config_unref(old);
 	app_log(EV_CONFIG_RELOADED, NULL, "configuration reloaded");
@@ -311,7 +310,7 @@ int app_run(struct config *config, const struct app_options *options)
 	int lock = -1, status = 0;
 
 	if (!options->once) {
-		lock = lock_file(config->state_dir, "daemon.lock", &err);
+		lock = lock_file(config->state_dir, ".daemon.lock", &err);
 		if (lock == -2) {
 			app_log(EV_STATE_FAILED, config->state_dir,
 				"another multidropd holds this state_dir; stop it, or set another");

@@ -6,6 +6,7 @@
  */
 #include "ctl_session.h"
 
+#include "locks.h"
 #include "store_sqlite.h"
 #include "system.h"
 #include "tls.h"
@@ -180,8 +181,16 @@ static int take_permit(const struct config *config, const struct conf_account *a
 
 	if (store_open(config->state_dir, &system_clock, &system_rng, &store, &err))
 		return ctl_fail("%s", err.text);
-	int rc = store_login(store, a->provider->name, a->name, &a->provider->rate, &system_clock,
-		&permit, &err);
+	struct rate_rule rule = a->provider->rate;
+	struct account_past past;
+	int rc = store_past(store, a->name, &past, &err);
+	if (!rc) { /* as the daemon does: LOGIN-DELAY is the account's own minimum */
+		struct sched sched = { .kept = past.sched };
+		msec_t delay = sched_delay(&sched, system_clock.wall(&system_clock));
+		rule.spacing_ms = rule.spacing_ms > delay ? rule.spacing_ms : delay;
+		rc = store_login(
+			store, a->provider->name, a->name, &rule, &system_clock, &permit, &err);
+	}
 	store_close(store);
 	if (rc)
 		return ctl_fail("%s", err.text);
@@ -211,21 +220,24 @@ static int log_in(struct ctl_session *s, const struct config *config)
 
 int ctl_session_run(struct ctl_session *s, const struct config *config)
 {
-	AUTO(strbuf_free) struct strbuf name = STRBUF_INIT;
+	struct locks locks;
 	struct err err;
 	int status = ctl_become_owner(config->state_dir);
 
 	if (status)
 		return status;
-	strbuf_addf(&name, "%s.lock", s->account->name);
-	int lock = lock_file(config->state_dir, strbuf_str(&name), &err);
-	if (lock == -2)
+	int rc = locks_take(&locks, config->state_dir, s->account, &err);
+	if (rc == LOCKS_ACCOUNT_BUSY)
 		return ctl_fail("%s: another process is fetching this account; try again later",
 			s->account->name);
-	if (lock < 0)
+	if (rc == LOCKS_PROVIDER_FULL)
+		return ctl_fail(
+			"%s: all of the provider's max_sessions are in use; try again later",
+			s->account->name);
+	if (rc)
 		return ctl_fail("%s", err.text);
 	status = log_in(s, config);
-	close(lock);
+	locks_drop(&locks);
 	if (s->loop.base)
 		loop_free(&s->loop);
 	return status;

@@ -221,6 +221,7 @@ static void on_ready(struct fetch *f)
 	const struct pop3_caps *caps = pop3_caps(f->pop3);
 	msec_t now = env_now(f->env);
 
+	f->logged_in = true;
 	f->login_delay_ms = (msec_t)caps->login_delay_s * 1000;
 	f->maildrop.retr_deletes = f->account->provider->retr_deletes || caps->expire_0;
 	fetch_log(f,
@@ -251,6 +252,8 @@ static void on_uidl_refused(struct fetch *f, const struct pop3_event *ev)
 	escape_foreign(&said, ev->reply);
 	err_set(&err, throttle ? ERR_THROTTLE : ERR_UIDL, 0,
 		"UIDL refused (%.150s); the maildrop is left untouched", strbuf_str(&said));
+	if (throttle)
+		err.code = pop3_refusal_code(&reply, ERR_THROTTLE);
 	fetch_fail(f, &err);
 }
 
@@ -515,8 +518,8 @@ static void connect_to_provider(struct fetch *f)
 }
 
 struct fetch *fetch_new(struct env *env, struct config *config, const struct conf_account *account,
-	struct relay *relay, int lock_fd, uint64_t cycle, void (*fn)(void *ctx, struct fetch *f),
-	void *ctx)
+	struct relay *relay, struct locks locks, uint64_t cycle,
+	void (*fn)(void *ctx, struct fetch *f), void *ctx)
 {
 	struct fetch *f = mem_zalloc(sizeof *f);
 
@@ -524,7 +527,7 @@ struct fetch *fetch_new(struct env *env, struct config *config, const struct con
 	f->config = config_ref(config);
 	f->account = account;
 	f->relay = relay_ref(relay);
-	f->lock_fd = lock_fd;
+	f->locks = locks;
 	f->cycle = cycle;
 	f->on_end = fn;
 	f->ctx = ctx;
@@ -550,8 +553,7 @@ void fetch_free(struct fetch *f)
 	turn_cancel_flush(turn, &f->flush);
 	event_free(f->timer);
 	maildrop_free(&f->maildrop);
-	if (f->lock_fd >= 0)
-		close(f->lock_fd);
+	locks_drop(&f->locks);
 	relay_unref(f->relay);
 	config_unref(f->config);
 	free(f);

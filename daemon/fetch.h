@@ -9,6 +9,7 @@
 
 #include "core/maildrop.h"
 #include "env.h"
+#include "locks.h"
 #include "proto/pop3.h"
 #include "send.h"
 
@@ -29,7 +30,7 @@ struct fetch {
 	const struct conf_account *account;
 	struct relay *relay;
 	uint64_t cycle;
-	int lock_fd;
+	struct locks locks;
 
 	struct transport *transport; /* NULL: closed */
 	struct pop3 *pop3;
@@ -50,6 +51,8 @@ struct fetch {
 	uint32_t fresh;     /* messages that were not known before */
 	struct watch watch; /* of the envelope header */
 	msec_t started, last_command;
+	bool logged_in;
+	bool doubt_refusal; /* a plain "login incorrect" is taken for a limit: sched_disguised() */
 	msec_t login_delay_ms; /* announced by the server; 0: none */
 	struct step asked, flush, end;
 
@@ -59,7 +62,7 @@ struct fetch {
 };
 
 struct fetch *fetch_new(struct env *env, struct config *config, const struct conf_account *account,
-	struct relay *relay, int lock_fd, uint64_t cycle,
+	struct relay *relay, struct locks locks, uint64_t cycle,
 	void (*on_end)(void *ctx, struct fetch *f), void *ctx);
 void fetch_free(struct fetch *f);
 /* SIGTERM: what is past its final dot is finished, the rest stays on the server. */

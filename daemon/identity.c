@@ -40,6 +40,19 @@ void identity_make(const uint8_t *key, const char *account, const char *uid,
 	memcpy(out, hex.ptr, IDENTITY_HEX + 1);
 }
 
+uint32_t identity_secret_mark(const uint8_t *key, const char *user, struct strview password)
+{
+	AUTO(strbuf_wipe) struct strbuf data = STRBUF_INIT;
+	uint8_t mark[EVP_MAX_MD_SIZE];
+
+	strbuf_adds(&data, "secret");
+	strbuf_add(&data, "", 1);
+	strbuf_add(&data, user, strlen(user) + 1);
+	strbuf_addv(&data, password);
+	keyed(key, strbuf_view(&data), mark);
+	return (uint32_t)mark[0] << 8 | mark[1];
+}
+
 bool identity_is_own(const uint8_t *key, struct strview id)
 {
 	AUTO(strbuf_free) struct strbuf hex = STRBUF_INIT;

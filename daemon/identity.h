@@ -20,6 +20,12 @@ void identity_make(const uint8_t *key, const char *account, const char *uid,
 bool identity_is_own(const uint8_t *key, struct strview id);
 
 /*
+ * Says whether a user or a password has changed since: sixteen bits of a keyed hash, too few to
+ * find the password by.
+ */
+uint32_t identity_secret_mark(const uint8_t *key, const char *user, struct strview password);
+
+/*
  * SHA-256 of the message without its trace and envelope lines: the same for each stored copy of one
  * message. -1: the spool cannot be read.
  */

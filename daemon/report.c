@@ -17,12 +17,27 @@ static const struct {
 	[ERR_LOCAL] = { EV_STATE_FAILED, "this machine's disk or state failed" },
 };
 
-void report_end(const struct fetch *f)
+/* "Login incorrect" can mean "too often"; see sched_disguised(). */
+static void read_between_the_lines(struct fetch *f)
+{
+	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
+
+	if (f->err.class != ERR_AUTH || f->err.code || !f->doubt_refusal)
+		return;
+	strbuf_adds(&said, f->err.text);
+	err_set(&f->err, ERR_THROTTLE, 0,
+		"%.200s; this password was right a moment ago and there were many logins: taken "
+		"for a limit",
+		strbuf_str(&said));
+}
+
+void report_end(struct fetch *f)
 {
 	char text[512];
 	const struct fetch_stats *s = &f->stats;
 	uint64_t ms = (uint64_t)(env_now(f->env) - f->started);
 
+	read_between_the_lines(f);
 	if (f->err.class == ERR_NONE) {
 		snprintf(text, sizeof text,
 			"%" PRIu32 " listed, %" PRIu32 " delivered, %" PRIu32 " deferred, %" PRIu32

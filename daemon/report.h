@@ -4,4 +4,4 @@
 
 #include "fetch.h"
 
-void report_end(const struct fetch *f);
+void report_end(struct fetch *f);

@@ -1,7 +1,8 @@
 /*
  * The inside of the SQLite store, for daemon/store_*.c only.
  *
- * store_sqlite   messages, recipients, logins; transactions, opening
+ * store_sqlite   messages, recipients; transactions, opening
+ * store_account  accounts, relays, logins
  * store_owed     outcomes that a failed transaction could not write
  * store_history  what people ask and decide: held messages, trace, adopt
  * store_sql      the text of every statement
@@ -44,6 +45,10 @@ enum statement {
 	DEDUPE_PURGE,
 	QUIT_OK,
 	SET_QUIT_OK,
+	PAST,
+	SET_PAST,
+	SET_PAUSED,
+	COUNTS,
 	WATCH,
 	SET_WATCH,
 	RELAY_ASKED,

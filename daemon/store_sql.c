@@ -59,6 +59,22 @@ const char *const store_sql[] = {
 	[QUIT_OK] = "SELECT quit_ok FROM account WHERE name = ?1",
 	[SET_QUIT_OK] = "INSERT INTO account(name, quit_ok) VALUES(?1, ?2)"
 			" ON CONFLICT DO UPDATE SET quit_ok = ?2",
+	[PAST] = "SELECT paused, failures, auth_failures, busy, announced, learned, learned_at,"
+		 " last_start, last_success, secret_mark, delivered, last_error_at, last_error"
+		 " FROM account WHERE name = ?1",
+	[SET_PAST] = "INSERT INTO account(name, failures, auth_failures, busy, announced, learned,"
+		     " learned_at, last_start, last_success, secret_mark, delivered, last_error_at,"
+		     " last_error) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+		     " ON CONFLICT DO UPDATE SET failures = ?2, auth_failures = ?3, busy = ?4,"
+		     " announced = ?5, learned = ?6, learned_at = ?7, last_start = ?8,"
+		     " last_success = ?9, secret_mark = ?10, delivered = ?11, last_error_at = ?12,"
+		     " last_error = ?13",
+	[SET_PAUSED] = "INSERT INTO account(name, paused) VALUES(?1, ?2)"
+		       " ON CONFLICT DO UPDATE SET paused = ?2",
+	/* 1 DONE, 3 HELD, 4 DISCARD */
+	[COUNTS] =
+		"SELECT count(*) FILTER (WHERE state = 3), count(*) FILTER (WHERE state IN (1, 4))"
+		" FROM message WHERE account = ?1 AND forgotten_at IS NULL",
 	[WATCH] = "SELECT recent, n, changed FROM watch WHERE account = ?1",
 	[SET_WATCH] = "INSERT OR REPLACE INTO watch(account, recent, n, changed)"
 		      " VALUES(?1, ?2, ?3, ?4)",

@@ -4,8 +4,6 @@
  * WAL: a transaction is written at its end, and synced when store_commit() says so, by SQLite's own
  * file; together that is synchronous=FULL with the sync in our hand. One connection, one open
  * transaction that collects the changes of a turn of the event loop; statements are prepared once.
- * Login stamps count milliseconds since boot; those of an earlier boot are translated by the wall
- * clock when the database is opened, so that a clock step never opens or shuts the provider's door.
  */
 #include "store_impl.h"
 
@@ -14,8 +12,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define LOGIN_KEEP_MSEC (8LL * 24 * 60 * 60 * 1000) /* longer than any spacing or window */
-#define BUSY_TIMEOUT_MS 10000                       /* for `--once` beside a daemon */
+#define BUSY_TIMEOUT_MS 10000 /* for `--once` beside a daemon */
 
 int store_fail(struct store *s, struct err *err, const char *what)
 {
@@ -282,123 +279,6 @@ int store_dedupe_note(struct store *s, const char *account, const char *recipien
 int store_dedupe_purge(struct store *s, const char *account, wall_t before, struct err *err)
 {
 	return store_change(s, err, DEDUPE_PURGE, "si", account, before);
-}
-
-/* ---- accounts and logins ---- */
-
-int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err)
-{
-	sqlite3_stmt *st = store_query(s, QUIT_OK, "s", account);
-	int rc = sqlite3_step(st);
-
-	*ok = rc == SQLITE_ROW && sqlite3_column_int(st, 0);
-	sqlite3_reset(st);
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, err, "reading account");
-}
-
-int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err *err)
-{
-	return store_change(s, err, SET_QUIT_OK, "si", account, (int64_t)ok);
-}
-
-int store_watch(struct store *s, const char *account, struct watch *w, struct err *err)
-{
-	sqlite3_stmt *st = store_query(s, WATCH, "s", account);
-	int rc = sqlite3_step(st);
-
-	*w = (struct watch){ 0 };
-	if (rc == SQLITE_ROW)
-		*w = (struct watch){ .recent = (uint64_t)sqlite3_column_int64(st, 0),
-			.n = (uint32_t)sqlite3_column_int(st, 1),
-			.changed = sqlite3_column_int(st, 2) };
-	sqlite3_reset(st);
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, err, "reading the watch");
-}
-
-int store_set_watch(struct store *s, const char *account, const struct watch *w, struct err *err)
-{
-	return store_change(s, err, SET_WATCH, "siii", account, (int64_t)w->recent, (int64_t)w->n,
-		(int64_t)w->changed);
-}
-
-int store_relay_asked(struct store *s, const char *relay, wall_t *at, struct err *err)
-{
-	sqlite3_stmt *st = store_query(s, RELAY_ASKED, "s", relay);
-	int rc = sqlite3_step(st);
-
-	*at = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
-	sqlite3_reset(st);
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, err, "reading the relay");
-}
-
-int store_set_relay_asked(
-	struct store *s, const char *relay, wall_t at, bool taken, struct err *err)
-{
-	return store_change(s, err, SET_RELAY_ASKED, "sii", relay, at, (int64_t)taken);
-}
-
-/* A stamp of the future (a broken boot id, a foreign clock) is one of now: it must not open the
- * door. */
-static msec_t age(msec_t now, msec_t stamp)
-{
-	return stamp < now ? now - stamp : 0;
-}
-
-/* Reads the stamps that rate_wait() needs; *ages is the caller's to free. */
-static int login_ages(struct store *s, const char *provider, const char *account,
-	const struct rate_rule *rule, msec_t now, msec_t *last, msec_t **ages, size_t *n)
-{
-	sqlite3_stmt *st = store_query(s, LOGIN_LAST, "s", account);
-	int rc = sqlite3_step(st);
-
-	*last = -1;
-	if (rc == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL)
-		*last = age(now, sqlite3_column_int64(st, 0));
-	sqlite3_reset(st);
-	if (rc != SQLITE_ROW)
-		return -1;
-	*ages = mem_alloc((rule->limit + 1) * sizeof **ages);
-	*n = 0;
-	st = store_query(s, LOGIN_AGES, "si", provider, (int64_t)rule->limit);
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW && *n < rule->limit)
-		(*ages)[(*n)++] = age(now, sqlite3_column_int64(st, 0));
-	sqlite3_reset(st);
-	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : -1;
-}
-
-int store_login(struct store *s, const char *provider, const char *account,
-	const struct rate_rule *rule, struct clock *clock, struct login_permit *out,
-	struct err *err)
-{
-	AUTO(mem_freep) msec_t *ages = NULL;
-	msec_t now, last, keep = LOGIN_KEEP_MSEC;
-	size_t n;
-
-	if (store_commit(s, err) || store_begin(s, err)) {
-		store_rollback(s);
-		return -1;
-	}
-	now = clock->now(clock); /* after the lock: a wait for it must not age the stamp */
-	if (login_ages(s, provider, account, rule, now, &last, &ages, &n)) {
-		store_fail(s, err, "reading logins");
-		store_rollback(s);
-		return -1;
-	}
-	struct rate_rule spacing = { .spacing_ms = rule->spacing_ms };
-	out->wait_ms = rate_wait(rule, last, ages, n);
-	out->limited = out->wait_ms > rate_wait(&spacing, last, ages, n);
-	if (out->wait_ms) {
-		store_rollback(s);
-		return 0;
-	}
-	if (store_change(s, err, LOGIN_PURGE, "si", provider, now - keep) ||
-		store_change(s, err, LOGIN_TAKE, "sssii", provider, account, s->schema.boot, now,
-			clock->wall(clock)) ||
-		store_commit(s, err)) {
-		store_rollback(s);
-		return -1;
-	}
-	return 0;
 }
 
 /* ---- transactions ---- */

@@ -1,23 +1,30 @@
 /* The schedule of one account; see sched.h. */
 #include "core/sched.h"
 
-/* Up to a tenth of the span, so that accounts do not march in step. */
+/* What was too short is made longer by half. */
+#define LEARN_STEP(spacing) ((spacing) + (spacing) / 2)
+
+/*
+ * Up to a twentieth of the span, so that accounts do not march in step and each still comes within
+ * a tenth over its interval when it has to wait for a slot.
+ */
 static msec_t jitter(msec_t span, uint32_t chance)
 {
-	return span / 10 > 0 ? (msec_t)(chance % (uint64_t)(span / 10)) : 0;
+	return span / 20 > 0 ? (msec_t)(chance % (uint64_t)(span / 20)) : 0;
 }
 
 void sched_init(struct sched *s, msec_t now, msec_t interval, size_t index, size_t n)
 {
 	msec_t spread = interval < SCHED_SPREAD_MAX_MSEC ? interval : SCHED_SPREAD_MAX_MSEC;
 
-	*s = (struct sched){ .next_due = now + spread * (msec_t)index / (msec_t)(n ? n : 1) };
+	s->next_due = now + spread * (msec_t)index / (msec_t)(n ? n : 1);
 	s->due_since = s->next_due;
 }
 
-void sched_started(struct sched *s, msec_t now)
+void sched_started(struct sched *s, msec_t now, wall_t wall)
 {
 	s->last_start = now;
+	s->kept.last_start = wall;
 	s->next_due = MSEC_NEVER; /* until it ends: never two cycles of one account */
 }
 
@@ -33,26 +40,60 @@ static msec_t backoff(msec_t interval, uint32_t failures)
 	return wait;
 }
 
-bool sched_ended(
-	struct sched *s, msec_t now, msec_t interval, enum err_class class, uint32_t chance)
+static msec_t least(msec_t a, msec_t b)
 {
-	bool was_suspended = s->suspended;
-	msec_t wait = interval;
+	return a < b ? a : b;
+}
 
-	s->failures = class == ERR_NONE ? 0 : s->failures + 1;
-	s->auth_failures = class == ERR_AUTH ? s->auth_failures + 1 : 0;
-	if (s->failures)
-		wait = backoff(interval, s->failures);
-	if (class == ERR_PERM && wait < SCHED_BACKOFF_MAX_MSEC)
+/* "Too often": so long as the answer says, else longer than what has just been too short. */
+static void learn(struct sched *s, wall_t wall, msec_t interval, msec_t told)
+{
+	msec_t delay = sched_delay(s, wall), spacing = interval > delay ? interval : delay;
+
+	if (told)
+		delay = least(told, SCHED_DELAY_MAX_MSEC);
+	else
+		delay = least(LEARN_STEP(spacing), SCHED_LEARNED_MAX_MSEC);
+	if (delay > s->kept.learned || wall - s->kept.learned_at >= SCHED_LEARNED_MSEC)
+		s->kept.learned = delay;
+	s->kept.learned_at = wall;
+}
+
+static void count(struct sched_kept *k, wall_t wall, const struct sched_result *r)
+{
+	k->failures = r->class == ERR_NONE ? 0 : k->failures + 1;
+	k->busy = r->class == ERR_BUSY ? k->busy + 1 : 0;
+	if (r->class == ERR_AUTH)
+		k->auth_failures++;
+	else if (r->logged_in || r->class == ERR_BUSY) /* the password was right */
+		k->auth_failures = 0;
+	if (r->logged_in)
+		k->announced = least(r->announced, SCHED_DELAY_MAX_MSEC);
+	if (r->class == ERR_NONE)
+		k->last_success = wall;
+}
+
+bool sched_ended(struct sched *s, msec_t now, wall_t wall, msec_t interval,
+	const struct sched_result *r, uint32_t chance)
+{
+	bool was_suspended = sched_suspended(s);
+	msec_t wait = interval, delay;
+
+	count(&s->kept, wall, r);
+	if (r->class == ERR_THROTTLE)
+		learn(s, wall, interval, r->told);
+	if (s->kept.failures)
+		wait = backoff(interval, s->kept.failures);
+	if (r->class == ERR_PERM && wait < SCHED_BACKOFF_MAX_MSEC)
 		wait = SCHED_BACKOFF_MAX_MSEC;
-	if (wait < s->delay)
-		wait = s->delay;
+	delay = sched_delay(s, wall);
+	if (wait < delay)
+		wait = delay;
 	s->next_due = s->last_start + wait + jitter(wait, chance);
 	if (s->next_due < now) /* it outlasted its interval: the next follows, one, not a pile */
 		s->next_due = now;
 	s->due_since = s->next_due;
-	s->suspended = s->auth_failures >= SCHED_AUTH_FAILURES_MAX;
-	return s->suspended && !was_suspended;
+	return sched_suspended(s) && !was_suspended;
 }
 
 void sched_wait(struct sched *s, msec_t now, msec_t wait)
@@ -60,9 +101,12 @@ void sched_wait(struct sched *s, msec_t now, msec_t wait)
 	s->next_due = now + wait;
 }
 
-bool sched_due(const struct sched *s, msec_t now)
+void sched_interval(struct sched *s, msec_t now, msec_t interval)
 {
-	return !s->suspended && now >= s->next_due;
+	if (s->kept.failures || !s->last_start || s->next_due <= now)
+		return;
+	s->next_due = s->last_start + interval > now ? s->last_start + interval : now;
+	s->due_since = s->next_due;
 }
 
 void sched_due_now(struct sched *s, msec_t now)
@@ -76,10 +120,42 @@ void sched_due_now(struct sched *s, msec_t now)
 
 bool sched_resume(struct sched *s, msec_t now)
 {
-	if (!s->suspended)
-		return false;
-	s->suspended = false;
-	s->auth_failures = 0;
-	sched_due_now(s, now);
-	return true;
+	bool was_suspended = sched_suspended(s);
+
+	s->kept.auth_failures = 0;
+	if (was_suspended)
+		sched_due_now(s, now);
+	return was_suspended;
+}
+
+bool sched_due(const struct sched *s, msec_t now)
+{
+	return !sched_blocked(s) && now >= s->next_due;
+}
+
+bool sched_suspended(const struct sched *s)
+{
+	return s->kept.auth_failures >= SCHED_AUTH_FAILURES_MAX;
+}
+
+bool sched_blocked(const struct sched *s)
+{
+	return s->kept.paused || sched_suspended(s);
+}
+
+msec_t sched_delay(const struct sched *s, wall_t wall)
+{
+	const struct sched_kept *k = &s->kept;
+	bool believed = k->learned && wall - k->learned_at < SCHED_LEARNED_MSEC;
+	msec_t learned = believed ? k->learned : 0;
+
+	return learned > k->announced ? learned : k->announced;
+}
+
+bool sched_disguised(const struct sched *s, wall_t wall, uint32_t logins)
+{
+	const struct sched_kept *k = &s->kept;
+
+	return !k->failures && k->last_success && wall - k->last_success < SCHED_MANY_LOGINS_MSEC &&
+		logins >= SCHED_MANY_LOGINS;
 }

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/rate.h"
+#include "core/sched.h"
 #include "core/watch.h"
 
 #define STORE_DIGEST_OCTETS 32
@@ -193,6 +194,25 @@ int store_relay_asked(struct store *s, const char *relay, wall_t *at, struct err
 int store_set_relay_asked(
 	struct store *s, const char *relay, wall_t at, bool taken, struct err *err) must_check;
 
+/* What of an account outlives the process, besides its messages. Zero when nothing is known. */
+struct account_past {
+	struct sched_kept sched;
+	uint32_t secret_mark; /* of the password that was refused: a few bits, to see that it
+				 changed */
+	uint64_t delivered;   /* to recipients, ever */
+	wall_t last_error_at; /* 0: never */
+	char last_error[400];
+};
+int store_past(struct store *s, const char *account, struct account_past *past, struct err *err)
+	must_check;
+/* All of it but sched.paused, which belongs to people. */
+int store_set_past(struct store *s, const char *account, const struct account_past *past,
+	struct err *err) must_check;
+int store_set_paused(struct store *s, const char *account, bool paused, struct err *err) must_check;
+/* Messages of an account that are held, and that wait for their DELE. */
+int store_counts(struct store *s, const char *account, uint64_t *held, uint64_t *deletable,
+	struct err *err) must_check;
+
 /* Did this account's last session end with a confirmed QUIT? */
 int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err) must_check;
 int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err *err) must_check;
@@ -205,6 +225,10 @@ struct login_permit {
 int store_login(struct store *s, const char *provider, const char *account,
 	const struct rate_rule *rule, struct clock *clock, struct login_permit *out,
 	struct err *err) must_check;
+
+/* Logins of a provider within the last `within` ms; and when the next may be, 0: now. */
+int store_logins(struct store *s, const char *provider, const struct rate_rule *rule,
+	struct clock *clock, msec_t within, uint32_t *n, msec_t *wait, struct err *err) must_check;
 
 /* 16 octets, for life: the key of X-Multidrop-Id. */
 const uint8_t *store_key(const struct store *s);

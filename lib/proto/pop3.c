@@ -50,6 +50,7 @@ enum state pop3_refused(
 		strbuf_addf(&said, "[%.*s] ", SV_FMT(r->code));
 	strbuf_addv(&said, r->text);
 	pop3_err_said(p, class, what, strbuf_view(&said));
+	p->err.code = pop3_refusal_code(r, class);
 	return ST_FAILED;
 }
 

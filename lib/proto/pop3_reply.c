@@ -96,6 +96,36 @@ enum err_class pop3_error_class(const struct pop3_reply *reply)
 	return classify(reply, ERR_TEMP);
 }
 
+/* "300 seconds", "15 minutes", "1 hour", "10min": the first number with such a unit; 0: none. */
+static int seconds_named(struct strview text)
+{
+	static const struct {
+		const char *unit;
+		int seconds;
+	} units[] = { { "sec", 1 }, { "min", 60 }, { "hour", 3600 } };
+
+	while (text.len) {
+		size_t digits = 0;
+		uint64_t n;
+		while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9')
+			digits++;
+		struct strview rest = sv_trim(sv_skip(text, digits));
+		bool good = digits && sv_number(sv(text.ptr, digits), 24 * 60 * 60, &n);
+		for (size_t i = 0; i < ARRAY_LEN(units) && good; i++)
+			if (sv_istarts(rest, sv_str(units[i].unit)))
+				return (int)n * units[i].seconds;
+		text = sv_skip(text, digits ? digits : 1);
+	}
+	return 0;
+}
+
+int pop3_refusal_code(const struct pop3_reply *reply, enum err_class class)
+{
+	if (class == ERR_THROTTLE)
+		return seconds_named(reply->text);
+	return class == ERR_AUTH && code_is(reply->code, SV("AUTH"));
+}
+
 /* ---- capabilities (RFC 2449 section 6, RFC 2595, RFC 5034, RFC 6856) ---- */
 
 static void cap_sasl(struct pop3_caps *caps, struct strview args)

@@ -24,6 +24,13 @@ enum err_class pop3_login_class(const struct pop3_reply *reply);
  * nothing. */
 enum err_class pop3_error_class(const struct pop3_reply *reply);
 
+/*
+ * The `code` of an error that this -ERR became. ERR_THROTTLE: the seconds that the text names
+ * ("only every 15 minutes"), 0: none. ERR_AUTH: 1 when the server says so itself, by [AUTH] (RFC
+ * 3206 section 4), 0 when it is our reading of a plain -ERR.
+ */
+int pop3_refusal_code(const struct pop3_reply *reply, enum err_class class);
+
 struct pop3_caps {
 	bool stls, user, uidl, top, pipelining, resp_codes, utf8;
 	bool sasl_plain;

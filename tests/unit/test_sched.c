@@ -13,13 +13,16 @@
 #define SECOND ((msec_t)1000)
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
+#define WALL   (1700000000 * SECOND) /* at a monotonic 0 */
 
 /* One cycle that starts at `start`, takes `length` and ends with `class`; no jitter. */
 static bool cycle(
 	struct sched *s, msec_t start, msec_t length, msec_t interval, enum err_class class)
 {
-	sched_started(s, start);
-	return sched_ended(s, start + length, interval, class, 0);
+	struct sched_result r = { .class = class, .logged_in = class == ERR_NONE };
+
+	sched_started(s, start, WALL + start);
+	return sched_ended(s, start + length, WALL + start + length, interval, &r, 0);
 }
 
 static void spreads_the_first_cycles(void **state)
@@ -39,7 +42,7 @@ static void spreads_the_first_cycles(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct sched s;
+		struct sched s = { 0 };
 		msec_t due = 5000 + rows[i].offset;
 		sched_init(&s, 5000, rows[i].interval, rows[i].index, rows[i].n);
 		assert_int_equal(s.next_due, due);
@@ -51,19 +54,19 @@ static void spreads_the_first_cycles(void **state)
 
 static void counts_from_start_to_start(void **state)
 {
-	struct sched s;
+	struct sched s = { 0 };
 
 	sched_init(&s, 0, 10 * MINUTE, 0, 1);
 	cycle(&s, 1000, 3 * MINUTE, 10 * MINUTE, ERR_NONE);
 	assert_int_equal(s.next_due, 1000 + 10 * MINUTE);
-	sched_started(&s, 1000 + 10 * MINUTE);
+	sched_started(&s, 1000 + 10 * MINUTE, WALL);
 	assert_false(sched_due(&s, MSEC_NEVER - 1)); /* never two cycles of one account (C02) */
 }
 
 /* C03: a cycle that outlasted three intervals is followed by one, and that by a normal one. */
 static void an_overrun_is_followed_at_once_and_once(void **state)
 {
-	struct sched s;
+	struct sched s = { 0 };
 	msec_t end = 35 * MINUTE;
 
 	sched_init(&s, 0, 10 * MINUTE, 0, 1);
@@ -73,20 +76,21 @@ static void an_overrun_is_followed_at_once_and_once(void **state)
 	assert_int_equal(s.next_due, end + 10 * MINUTE);
 }
 
-static void jitter_only_ever_adds_and_stays_within_a_tenth(void **state)
+static void jitter_only_ever_adds_and_stays_within_a_twentieth(void **state)
 {
+	static const struct sched_result well = { .logged_in = true };
 	static const uint32_t chances[] = { 0, 1, 59999, 60000, 60001, UINT32_MAX - 1, UINT32_MAX };
 
 	for (size_t i = 0; i < ARRAY_LEN(chances); i++) {
 		struct sched s = { 0 };
-		sched_started(&s, 1000);
-		sched_ended(&s, 2000, 10 * MINUTE, ERR_NONE, chances[i]);
+		sched_started(&s, 1000, WALL);
+		sched_ended(&s, 2000, WALL, 10 * MINUTE, &well, chances[i]);
 		assert_true(s.next_due >= 1000 + 10 * MINUTE);
-		assert_true(s.next_due < 1000 + 11 * MINUTE);
+		assert_true(s.next_due < 1000 + 10 * MINUTE + 30 * SECOND);
 	}
 	struct sched s = { 0 };
-	sched_started(&s, 0);
-	sched_ended(&s, 0, 9, ERR_NONE, 12345); /* a tenth of nearly nothing */
+	sched_started(&s, 0, WALL);
+	sched_ended(&s, 0, WALL, 9, &well, 12345); /* a twentieth of nearly nothing */
 	assert_int_equal(s.next_due, 9);
 }
 
@@ -116,7 +120,7 @@ static void backoff_grows_is_capped_and_ends(void **state)
 		cycle(&s, now, 0, rows[i].interval, ERR_TEMP); /* and it starts from the bottom */
 		assert_int_equal(s.next_due - now, rows[i].interval);
 	}
-	struct sched s = { .failures = UINT32_MAX - 1 };
+	struct sched s = { .kept.failures = UINT32_MAX - 1 };
 	cycle(&s, 0, 0, MINUTE, ERR_NET);
 	assert_int_equal(s.next_due, HOUR);
 }
@@ -146,6 +150,8 @@ static void three_refused_passwords_suspend(void **state)
 		{ { ERR_AUTH, ERR_AUTH, ERR_BUSY, ERR_AUTH, ERR_AUTH }, 5, false },
 		{ { ERR_TEMP, ERR_NET, ERR_THROTTLE, ERR_BUSY, ERR_PERM, ERR_TLS }, 6, false },
 		{ { ERR_NET, ERR_TEMP, ERR_AUTH, ERR_AUTH, ERR_AUTH }, 5, true },
+		/* a line that breaks in between proves nothing about the password */
+		{ { ERR_AUTH, ERR_NET, ERR_AUTH, ERR_THROTTLE, ERR_AUTH }, 5, true },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -154,12 +160,12 @@ static void three_refused_passwords_suspend(void **state)
 			bool now_suspended = cycle(&s, 0, 0, MINUTE, rows[i].classes[k]);
 			assert_int_equal(now_suspended, rows[i].suspended && k + 1 == rows[i].n);
 		}
-		assert_int_equal(s.suspended, rows[i].suspended);
+		assert_int_equal(sched_suspended(&s), rows[i].suspended);
 		assert_int_equal(sched_due(&s, MSEC_NEVER), !rows[i].suspended);
 	}
-	struct sched s = { .suspended = true, .auth_failures = SCHED_AUTH_FAILURES_MAX };
+	struct sched s = { .kept.auth_failures = SCHED_AUTH_FAILURES_MAX };
 	assert_false(cycle(&s, 0, 0, MINUTE, ERR_AUTH)); /* it was already: no second alarm */
-	assert_true(s.suspended);
+	assert_true(sched_suspended(&s));
 }
 
 /* P11: the server's LOGIN-DELAY is longer than the interval; a longer back-off stays. */
@@ -172,29 +178,99 @@ static void waits_for_the_announced_delay(void **state)
 	} rows[] = {
 		{ MINUTE, 15 * MINUTE - 1, ERR_NONE, 15 * MINUTE - 1 },
 		{ MINUTE, 15 * MINUTE, ERR_NONE, 15 * MINUTE },
-		{ MINUTE, 15 * MINUTE, ERR_THROTTLE, 15 * MINUTE },
+		/* refused all the same: longer */
+		{ MINUTE, 15 * MINUTE, ERR_THROTTLE, SCHED_LEARNED_MAX_MSEC },
 		{ 15 * MINUTE, MINUTE, ERR_NONE, 15 * MINUTE },
 		{ MINUTE, 15 * MINUTE, ERR_PERM, HOUR },
 		{ MINUTE, 0, ERR_NONE, MINUTE },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct sched s = { .delay = rows[i].delay };
-		cycle(&s, 7000, 10, rows[i].interval, rows[i].class);
+		struct sched s = { .kept.announced = rows[i].delay };
+		struct sched_result r = { .class = rows[i].class,
+			.logged_in = rows[i].class == ERR_NONE,
+			.announced = rows[i].delay };
+		sched_started(&s, 7000, WALL);
+		sched_ended(&s, 7010, WALL, rows[i].interval, &r, 0);
 		assert_int_equal(s.next_due, 7000 + rows[i].wait);
 	}
 }
 
+/* P11: "too often" raises the account's own minimum: as told, or by half, for a day. */
+static void learns_from_too_often(void **state)
+{
+	static const struct {
+		msec_t interval, told[3];
+		size_t n;
+		msec_t delay;
+	} rows[] = {
+		{ 5 * MINUTE, { 15 * MINUTE }, 1, 15 * MINUTE },
+		{ 5 * MINUTE, { 15 * MINUTE, 10 * MINUTE }, 2, 15 * MINUTE },
+		{ 4 * MINUTE, { 0 }, 1, 6 * MINUTE },
+		{ 4 * MINUTE, { 0, 0 }, 2, 9 * MINUTE },
+		{ 10 * MINUTE, { 0, 0, 0 }, 3, SCHED_LEARNED_MAX_MSEC },
+		{ MINUTE, { 400LL * 24 * HOUR }, 1, SCHED_DELAY_MAX_MSEC },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct sched s = { 0 };
+		for (size_t k = 0; k < rows[i].n; k++) {
+			struct sched_result r = { .class = ERR_THROTTLE, .told = rows[i].told[k] };
+			sched_started(&s, 0, WALL);
+			sched_ended(&s, 0, WALL, rows[i].interval, &r, 0);
+			assert_true(s.next_due >= sched_delay(&s, WALL));
+		}
+		assert_int_equal(sched_delay(&s, WALL), rows[i].delay);
+		assert_int_equal(sched_delay(&s, WALL + SCHED_LEARNED_MSEC - 1), rows[i].delay);
+		assert_int_equal(sched_delay(&s, WALL + SCHED_LEARNED_MSEC), 0);
+	}
+}
+
+/* A refusal right after many good logins is taken for a limit, once. */
+static void a_disguised_limit_is_seen_once(void **state)
+{
+	struct sched s = { 0 };
+	struct sched_result well = { .logged_in = true }, limited = { .class = ERR_THROTTLE };
+
+	assert_false(sched_disguised(&s, WALL, 100)); /* it never was right */
+	sched_started(&s, 0, WALL);
+	sched_ended(&s, 0, WALL, MINUTE, &well, 0);
+	assert_false(sched_disguised(&s, WALL, SCHED_MANY_LOGINS - 1));
+	assert_true(sched_disguised(&s, WALL, SCHED_MANY_LOGINS));
+	assert_true(sched_disguised(&s, WALL + SCHED_MANY_LOGINS_MSEC - 1, SCHED_MANY_LOGINS));
+	assert_false(sched_disguised(&s, WALL + SCHED_MANY_LOGINS_MSEC, SCHED_MANY_LOGINS));
+	sched_ended(&s, 0, WALL, MINUTE, &limited, 0);
+	assert_false(sched_disguised(&s, WALL, 100));
+}
+
+static void paused_and_suspended_are_never_due(void **state)
+{
+	struct sched s = { .kept.paused = true };
+
+	assert_false(sched_due(&s, MSEC_NEVER));
+	assert_false(sched_resume(&s, 0));
+	s = (struct sched){ .kept.auth_failures = SCHED_AUTH_FAILURES_MAX, .next_due = 500 };
+	assert_true(sched_resume(&s, 300));
+	assert_true(sched_due(&s, 300));
+	s = (struct sched){ .kept.auth_failures = 2, .next_due = 500 };
+	assert_false(sched_resume(&s, 300));
+	assert_int_equal(s.kept.auth_failures, 0);
+	assert_int_equal(s.next_due, 500);
+}
+
 static void a_missing_permit_moves_the_due_time_only(void **state)
 {
-	struct sched s = { .failures = 2, .auth_failures = 2, .last_start = 1000 };
+	struct sched s = {
+		.kept = { .failures = 2, .auth_failures = 2 }, .last_start = 1000, .due_since = 4000
+	};
 
 	sched_wait(&s, 5000, 300);
 	assert_false(sched_due(&s, 5299));
 	assert_true(sched_due(&s, 5300));
-	assert_int_equal(s.failures, 2);
-	assert_int_equal(s.auth_failures, 2);
+	assert_int_equal(s.kept.failures, 2);
+	assert_int_equal(s.kept.auth_failures, 2);
 	assert_int_equal(s.last_start, 1000);
+	assert_int_equal(s.due_since, 4000); /* its place in the queue */
 }
 
 int main(void)
@@ -203,11 +279,14 @@ int main(void)
 		cmocka_unit_test(spreads_the_first_cycles),
 		cmocka_unit_test(counts_from_start_to_start),
 		cmocka_unit_test(an_overrun_is_followed_at_once_and_once),
-		cmocka_unit_test(jitter_only_ever_adds_and_stays_within_a_tenth),
+		cmocka_unit_test(jitter_only_ever_adds_and_stays_within_a_twentieth),
 		cmocka_unit_test(backoff_grows_is_capped_and_ends),
 		cmocka_unit_test(what_is_refused_for_good_is_asked_hourly),
 		cmocka_unit_test(three_refused_passwords_suspend),
 		cmocka_unit_test(waits_for_the_announced_delay),
+		cmocka_unit_test(learns_from_too_often),
+		cmocka_unit_test(a_disguised_limit_is_seen_once),
+		cmocka_unit_test(paused_and_suspended_are_never_due),
 		cmocka_unit_test(a_missing_permit_moves_the_due_time_only),
 	};
 

@@ -130,6 +130,85 @@ static void old_stamps_are_dropped(void **state)
 		"INSERT INTO few SELECT count(*) FROM login; DROP TABLE few");
 }
 
+/* A pause belongs to people: what a cycle records of its account does not touch it. */
+static void the_past_of_an_account_survives(void **state)
+{
+	struct fixture *fx = *state;
+	struct account_past back,
+		past = { .sched = { .failures = 3,
+				 .auth_failures = 2,
+				 .busy = 1,
+				 .announced = 900000,
+				 .learned = 5,
+				 .learned_at = 6,
+				 .last_start = 7,
+				 .last_success = 8 },
+			.secret_mark = 65535,
+			.delivered = 1ULL << 40,
+			.last_error_at = 9,
+			.last_error = "AUTH: no" };
+
+	OK(store_past(fx->store, "a", &back, NULL));
+	assert_false(back.sched.paused);
+	assert_int_equal(back.delivered, 0);
+	OK(store_set_paused(fx->store, "a", true, NULL));
+	OK(store_set_quit_ok(fx->store, "a", true, NULL));
+	OK(store_set_past(fx->store, "a", &past, NULL));
+	OK(store_commit(fx->store, NULL));
+	reopen(fx);
+	OK(store_past(fx->store, "a", &back, NULL));
+	assert_true(back.sched.paused);
+	past.sched.paused = true;
+	assert_memory_equal(&back.sched, &past.sched, sizeof back.sched);
+	assert_int_equal(back.secret_mark, past.secret_mark);
+	assert_int_equal(back.delivered, past.delivered);
+	assert_int_equal(back.last_error_at, past.last_error_at);
+	assert_string_equal(back.last_error, past.last_error);
+	OK(store_set_paused(fx->store, "a", false, NULL));
+	OK(store_past(fx->store, "a", &back, NULL));
+	assert_false(back.sched.paused);
+	assert_int_equal(back.sched.failures, 3);
+}
+
+static void counts_what_waits(void **state)
+{
+	struct fixture *fx = *state;
+	static const enum message_state states[] = { MESSAGE_NEW, MESSAGE_DONE, MESSAGE_DONE,
+		MESSAGE_DELETED, MESSAGE_HELD, MESSAGE_DISCARD };
+	uint64_t held, deletable;
+	int64_t id;
+
+	for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+		char uid[] = { 'u', (char)('0' + i), 0 };
+		id = 0;
+		OK(store_attempt(fx->store, "a", uid, 10, fx->wall, &id, NULL));
+		OK(store_state(fx->store, id, states[i], NULL, fx->wall, NULL));
+	}
+	OK(store_counts(fx->store, "a", &held, &deletable, NULL));
+	assert_int_equal(held, 1);
+	assert_int_equal(deletable, 3);
+	OK(store_counts(fx->store, "b", &held, &deletable, NULL));
+	assert_int_equal(held + deletable, 0);
+}
+
+static void tells_how_many_logins_and_when_the_next(void **state)
+{
+	struct fixture *fx = *state;
+	uint32_t n;
+	msec_t wait;
+
+	for (int i = 0; i < 3; i++, fx->now += MINUTE)
+		expect_login(fx, fx->store, (char[]){ (char)('a' + i), 0 }, &rule, 0, false);
+	OK(store_logins(fx->store, "p", &rule, &fx->clock, 10 * MINUTE, &n, &wait, NULL));
+	assert_int_equal(n, 3);
+	assert_int_equal(wait, 7 * MINUTE);
+	OK(store_logins(fx->store, "p", &rule, &fx->clock, 2 * MINUTE, &n, &wait, NULL));
+	assert_int_equal(n, 1);
+	OK(store_logins(fx->store, "q", &rule, &fx->clock, 10 * MINUTE, &n, &wait, NULL));
+	assert_int_equal(n, 0);
+	assert_int_equal(wait, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -140,6 +219,9 @@ int main(void)
 		TEST(a_clock_step_changes_no_permit),
 		TEST(stamps_of_another_boot_count),
 		TEST(old_stamps_are_dropped),
+		TEST(the_past_of_an_account_survives),
+		TEST(counts_what_waits),
+		TEST(tells_how_many_logins_and_when_the_next),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
