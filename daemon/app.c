@@ -122,10 +122,10 @@ void app_log_faults(const struct faults *faults, enum log_event event)
 {
 	for (size_t i = 0; i < faults->n; i++) {
 		const struct fault *f = &faults->items[i];
-		char place[300];
-		snprintf(place, sizeof place, "%s:%d", f->place.file ? f->place.file : "-",
-			f->place.line);
-		app_log(f->warning ? EV_CONFIG_WARNING : event, place, f->text);
+		AUTO(strbuf_free) struct strbuf place = STRBUF_INIT, text = STRBUF_INIT;
+		strbuf_addf(&place, "%s:%d", f->place.file ? f->place.file : "-", f->place.line);
+		strbuf_addf(&text, "%s: %s", place.ptr, f->text);
+		app_log(f->warning ? EV_CONFIG_WARNING : event, place.ptr, text.ptr);
 	}
 }
 
@@ -136,7 +136,20 @@ static void apply_accounts(struct app *app, bool spread)
 		app->options->nonly, spread);
 }
 
-static void reload(struct app *app)
+/* Ends the start or a reload; `systemctl status` shows the text. */
+static void tell_ready(const struct app *app, const char *note)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+	size_t enabled = 0;
+
+	for (size_t i = 0; i < app->config->naccounts; i++)
+		enabled += app->config->accounts[i]->enabled;
+	strbuf_addf(&text, "%zu of %zu accounts enabled%s", enabled, app->config->naccounts, note);
+	sysd_ready(strbuf_str(&text));
+}
+
+/* False: the configuration was refused and the old one stays. */
+static bool reload(struct app *app)
 {
 	struct faults faults = { 0 };
 	struct relays relays, old_relays = app->relays;
@@ -152,13 +165,14 @@ static void reload(struct app *app)
 		new = NULL;
 	}
 	if (!new)
-		return;
+		return false;
 	app->config = new;
 	app->relays = relays;
 	apply_accounts(app, false);
 	relays_free(&old_relays);
 	config_unref(old);
 	app_log(EV_CONFIG_RELOADED, NULL, "configuration reloaded");
+	return true;
 }
 
 /* ---- signals ---- */
@@ -170,8 +184,8 @@ static void on_reload(evutil_socket_t fd, short what, void *ctx)
 	if (app->options->once || app->stopping)
 		return;
 	sysd_reloading();
-	reload(app);
-	sysd_ready();
+	bool good = reload(app);
+	tell_ready(app, good ? "" : "; a new configuration was refused, see the log");
 	wake(app);
 }
 
@@ -329,7 +343,7 @@ int app_run(struct config *config, const struct app_options *options)
 		if (!options->once) {
 			app_log(EV_DAEMON_STARTED, NULL,
 				"multidropd " MULTIDROPD_VERSION " started");
-			sysd_ready();
+			tell_ready(&app, "");
 		}
 		log_sink_buffer(true);
 		run(&app);

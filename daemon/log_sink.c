@@ -2,11 +2,13 @@
  * The three forms of the log; see log_sink.h.
  *
  * One table says which fields there are, in which order and under which name; each form walks it.
- * The level and the form are the only state.
+ * The level, the form, and what is counted instead of written (base/repeat.h) are the only state.
  */
 #include "log_sink.h"
 
 #include "base/encode.h"
+#include "base/repeat.h"
+#include "system.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -40,6 +42,7 @@ static const struct field {
 	{ "error", TEXT, offsetof(struct log_entry, error) },
 	{ "reason", TEXT, offsetof(struct log_entry, reason) },
 	{ "duration_ms", NUMBER, offsetof(struct log_entry, duration_ms) },
+	{ "repeated", NUMBER, offsetof(struct log_entry, repeated) },
 };
 
 #define BUFFER_OCTETS (64 * 1024)
@@ -55,6 +58,7 @@ static_assert(ARRAY_LEN(priorities) == LVL_COUNT, "one priority per level");
 static enum log_level max_level;
 static struct strbuf pending; /* lines of this turn of the loop, text and JSON */
 static bool buffered;
+static struct repeat repeats;
 static void (*write_entry)(const struct log_entry *e, enum log_level level);
 
 /* The escaped value of a field; false: it is absent. */
@@ -98,19 +102,37 @@ static void sentence(const struct log_entry *e, struct strbuf *out)
 	}
 }
 
-static void format_time(char out[40])
+/* The civil time `ago` milliseconds before now. */
+static void format_time(char out[40], msec_t ago)
 {
-	struct timespec ts;
+	wall_t at = system_clock.wall(&system_clock) - ago;
+	time_t second = at / 1000;
 	struct tm tm;
 	char seconds[24];
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
+	gmtime_r(&second, &tm);
 	strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(out, 40, "%s.%03ldZ", seconds, ts.tv_nsec / 1000000);
+	snprintf(out, 40, "%s.%03dZ", seconds, (int)(at % 1000));
 }
 
-void log_sink_flush(void)
+/* What was counted instead of written: now, if it is due. */
+static void write_summaries(bool all)
+{
+	struct repeat_summary sum;
+	msec_t now = system_clock.now(&system_clock);
+
+	while (repeat_next(&repeats, now, all, &sum)) {
+		AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+		char since[40];
+		format_time(since, sum.age);
+		strbuf_addf(&text, "%" PRIu64 " times more since %s: %s", sum.entry.repeated, since,
+			sum.entry.text ? sum.entry.text : "");
+		sum.entry.text = strbuf_str(&text);
+		write_entry(&sum.entry, sum.level);
+	}
+}
+
+static void write_pending(void)
 {
 	/* Whole lines in one write, so that those of several processes do not mix. */
 	if (pending.len)
@@ -119,18 +141,25 @@ void log_sink_flush(void)
 	strbuf_clear(&pending);
 }
 
+void log_sink_flush(void)
+{
+	write_summaries(false);
+	write_pending();
+}
+
 static void write_line(struct strbuf *line)
 {
 	strbuf_addc(line, '\n');
 	strbuf_addv(&pending, strbuf_view(line));
 	if (!buffered || pending.len > BUFFER_OCTETS)
-		log_sink_flush();
+		write_pending();
 }
 
 void log_sink_buffer(bool on)
 {
 	buffered = on;
-	log_sink_flush();
+	write_summaries(!on); /* the loop ends: what is counted would be lost */
+	write_pending();
 }
 
 static void write_text(const struct log_entry *e, enum log_level level)
@@ -139,7 +168,7 @@ static void write_text(const struct log_entry *e, enum log_level level)
 	AUTO(strbuf_free) struct strbuf value = STRBUF_INIT;
 	char now[40];
 
-	format_time(now);
+	format_time(now, 0);
 	strbuf_addf(&line, "%s %-7s %s ", now, log_level_name(level), log_event_name(e->event));
 	sentence(e, &line);
 	if (e->uidl) {
@@ -156,7 +185,7 @@ static void write_json(const struct log_entry *e, enum log_level level)
 	json_t *object = json_object();
 	char now[40];
 
-	format_time(now);
+	format_time(now, 0);
 	json_object_set_new(object, "time", json_string(now));
 	json_object_set_new(object, "level", json_string(log_level_name(level)));
 	json_object_set_new(object, "event", json_string(log_event_name(e->event)));
@@ -225,7 +254,13 @@ static void write_journal(const struct log_entry *e, enum log_level level)
 
 static void sink(const struct log_entry *e, enum log_level level)
 {
-	if (level <= max_level)
+	bool count = max_level < LVL_DEBUG; /* who debugs wants to see all */
+
+	if (count)
+		repeat_end(&repeats, e);
+	write_summaries(false);
+	if (level <= max_level &&
+		(!count || repeat_admit(&repeats, e, level, system_clock.now(&system_clock))))
 		write_entry(e, level);
 	if (e->event == EV_INTERNAL_ERROR)
 		log_sink_flush(); /* the process is about to end */
@@ -252,6 +287,7 @@ void log_sink_open(enum log_format format, enum log_level level)
 		: format == LOG_FORMAT_JSON        ? write_json
 						   : write_text;
 	max_level = level;
+	repeat_free(&repeats);
 	log_sink = sink;
 }
 

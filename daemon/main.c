@@ -137,10 +137,14 @@ int main(int argc, char **argv)
 	c.app.only = only;
 	AUTO(faults_free) struct faults faults = { 0 };
 	struct config *config = conf_file_load(c.app.config_path, &faults);
-	if (!config || c.test)
+	if (c.test)
 		print_faults(&faults);
-	if (!config)
+	else
+		log_sink_open(c.format, c.level);
+	if (!config) {
+		app_log_faults(&faults, EV_CONFIG_REFUSED);
 		return EX_CONFIG;
+	}
 	status = check_names(&c, config);
 	if (status || c.test) {
 		config_unref(config);
@@ -148,7 +152,6 @@ int main(int argc, char **argv)
 			printf("%s: good\n", c.app.config_path);
 		return status;
 	}
-	log_sink_open(c.format, c.level);
 	app_log_faults(&faults, EV_CONFIG_WARNING);
 	return app_run(config, &c.app);
 }

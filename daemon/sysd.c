@@ -6,9 +6,9 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
-void sysd_ready(void)
+void sysd_ready(const char *status)
 {
-	(void)sd_notify(0, "READY=1");
+	(void)sd_notifyf(0, "READY=1\nSTATUS=%s", status);
 }
 
 void sysd_reloading(void)
@@ -23,11 +23,6 @@ void sysd_reloading(void)
 void sysd_stopping(void)
 {
 	(void)sd_notify(0, "STOPPING=1");
-}
-
-void sysd_status(const char *text)
-{
-	(void)sd_notifyf(0, "STATUS=%s", text);
 }
 
 void sysd_watchdog(void)

@@ -57,6 +57,7 @@ struct log_entry {
 	const char *uidl, *message_id, *sender, *recipient, *reply, *reason;
 	uint64_t size; /* octets */
 	uint64_t duration_ms;
+	uint64_t repeated; /* set by repeat.h: stands for so many entries that were not written */
 	const char *error; /* class of error: "NET", "TLS", ... */
 	const char *text; /* for people; one sentence, says what to do next if there is something */
 };
@@ -64,6 +65,8 @@ struct log_entry {
 const char *log_event_name(enum log_event event); /* "message.delivered" */
 enum log_level log_event_level(enum log_event event);
 const char *log_event_id(enum log_event event); /* MESSAGE_ID of the journal catalog, or NULL */
+/* A failure of somebody else's that may come in a loop: repeat.h counts it. */
+bool log_event_counted(enum log_event event);
 const char *log_level_name(enum log_level level);
 
 /* The sink, the project's one global. NULL: entries vanish (the tests' default). */

@@ -284,6 +284,42 @@ static void the_journal_gets_fields(void **state)
 }
 
 /* Not the journal's stream (or another one's): text. */
+/* X14: the second time it is counted; the count is written at the end at the latest. */
+static void repeated_failures_are_counted(void **state)
+{
+	static const enum log_level levels[] = { LVL_INFO, LVL_DEBUG };
+	const struct log_entry e = { .event = EV_CYCLE_FAILED, .account = "a", .text = "refused" };
+
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+		char name[] = "/tmp/log.XXXXXX", buf[2048] = "";
+		int file = mkstemp(name), saved = dup(STDERR_FILENO);
+		assert_true(file >= 0 && saved >= 0);
+		unlink(name);
+		dup2(file, STDERR_FILENO);
+		log_sink_open(LOG_FORMAT_TEXT, levels[i]);
+		log_sink_buffer(true);
+		for (int n = 0; n < 4; n++)
+			log_write(&e);
+		log_sink_buffer(false);
+		dup2(saved, STDERR_FILENO);
+		log_sink = NULL;
+		close(saved);
+		assert_true(pread(file, buf, sizeof buf - 1, 0) > 0);
+		close(file);
+		char *first = strstr(buf, "a: refused"),
+		     *sum = strstr(buf, "a: 3 times more since ");
+		assert_non_null(first);
+		if (levels[i] == LVL_DEBUG) { /* who debugs sees each */
+			assert_null(sum);
+			assert_non_null(strstr(first + 1, "a: refused"));
+			continue;
+		}
+		assert_true(sum > first);
+		assert_non_null(strstr(sum, "Z: refused\n"));
+		assert_null(strstr(first + 1, "a: refused"));
+	}
+}
+
 static void auto_means_text_outside_the_journal(void **state)
 {
 	static const char *const streams[] = { NULL, "", "1:1", "nonsense" };
@@ -350,6 +386,7 @@ int main(void)
 		cmocka_unit_test(text_is_a_sentence),
 		cmocka_unit_test(the_level_decides),
 		cmocka_unit_test(the_journal_gets_fields),
+		cmocka_unit_test(repeated_failures_are_counted),
 		cmocka_unit_test(auto_means_text_outside_the_journal),
 		cmocka_unit_test(reads_the_names_of_options),
 		cmocka_unit_test(events_have_names_and_ids),
