@@ -58,14 +58,22 @@ static void keep(struct account *a, struct env *env)
 
 static uint32_t secret_mark(const struct account *a, const struct env *env)
 {
+	const struct secret *s = &a->conf->password;
+
 	return identity_secret_mark(store_key(env->store), a->conf->user,
-		sv(a->conf->password.bytes, a->conf->password.len));
+		s->command ? sv_str(s->command) : sv(s->bytes, s->len));
 }
 
-/* A corrected password ends a suspension, and clears the count that leads to one. */
-static void check_secret(struct account *a, struct env *env)
+/*
+ * A corrected password ends a suspension, and clears the count that leads to one. What a command
+ * prints cannot be compared: there a reload is the administrator's word for it.
+ */
+static void check_secret(struct account *a, struct env *env, bool reload)
 {
-	if (!a->sched.kept.auth_failures || a->past.secret_mark == secret_mark(a, env))
+	bool changed =
+		a->past.secret_mark != secret_mark(a, env) || (reload && a->conf->password.command);
+
+	if (!a->sched.kept.auth_failures || !changed)
 		return;
 	if (!account_resume(a, env, "user or password have changed: logins go on"))
 		keep(a, env);
@@ -77,7 +85,7 @@ static int recall(struct account *a, struct env *env, struct err *err)
 	if (store_past(env->store, a->name, &a->past, err))
 		return -1;
 	a->sched.kept = a->past.sched;
-	check_secret(a, env);
+	check_secret(a, env, false);
 	return 0;
 }
 
@@ -116,7 +124,7 @@ void account_configure(struct account *a, struct config *config, const struct co
 	a->relay = relay_ref(relay);
 	a->provider_run = provider_run;
 	if (known)
-		check_secret(a, env);
+		check_secret(a, env, true);
 }
 
 /* Why nothing happens is said once, at the start, not with every cycle that does not come. */

@@ -194,7 +194,7 @@ static void join_account(struct conf_tree *t, const struct conf_section *s)
 			provider);
 	if (relay && !a->relay && !t->missing)
 		fault_add(t->faults, conf_at(s, "relay"), "relay \"%s\" is not defined", relay);
-	conf_secret_load(t, s, &a->password);
+	conf_secret_load(t, s, a->enabled, &a->password);
 	conf_map_load(t, s, a);
 	conf_recipients_load(t, s, a);
 }

@@ -115,8 +115,12 @@ bool conf_describe(size_t i, struct conf_described *out);
 
 /* conf_secret.c */
 
-/* The account's one password; faults when there is none, several, or one that others may read. */
-void conf_secret_load(struct conf_tree *t, const struct conf_section *s, struct secret *out);
+/*
+ * The section's one password; faults when there is none, several, or one that others may read.
+ * used: the files that it names must be there.
+ */
+void conf_secret_load(
+	struct conf_tree *t, const struct conf_section *s, bool used, struct secret *out);
 
 /* conf_map.c */
 void conf_domains_normalise(

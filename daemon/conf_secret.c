@@ -1,5 +1,5 @@
 /*
- * Where an account's password comes from, and whether others could read it there.
+ * Where the password of an account or relay comes from, and whether others could read it there.
  *
  * The mode is looked at on the opened descriptor, so that what was checked is what is read. No
  * fault ever shows a secret; buffers are wiped.
@@ -32,17 +32,16 @@ static const struct origin *only_origin(struct conf_tree *t, const struct conf_s
 			continue;
 		if (found) {
 			fault_add(t->faults, conf_at(s, origins[i].key),
-				"%s beside %s: an account has one password", origins[i].key,
-				found->key);
+				"%s beside %s: there is one password", origins[i].key, found->key);
 			return NULL;
 		}
 		found = &origins[i];
 	}
 	if (!found)
 		fault_add(t->faults, s->place,
-			"account \"%s\" has no password: set password_file, "
-			"password_credential or password",
-			s->title);
+			"%s \"%s\" has no password: set password_file, password_credential, "
+			"password_command or password",
+			conf_kind_name(s->kind), s->title);
 	return found;
 }
 
@@ -159,9 +158,9 @@ static void load_inline(struct conf_tree *t, const struct conf_section *s, const
 	store(t, place, o, sv_str(conf_text(s, o->key)), out);
 }
 
-void conf_secret_load(struct conf_tree *t, const struct conf_section *s, struct secret *out)
+void conf_secret_load(
+	struct conf_tree *t, const struct conf_section *s, bool used, struct secret *out)
 {
-	const struct conf_account *a = s->object;
 	const struct origin *o = only_origin(t, s);
 
 	if (!o)
@@ -170,10 +169,12 @@ void conf_secret_load(struct conf_tree *t, const struct conf_section *s, struct 
 	const char *value = conf_text(s, o->key);
 	if (o == &origins[0]) {
 		load_inline(t, s, o, out);
-	} else if (o == &origins[1] && a->enabled) {
+	} else if (o == &origins[1] && used) {
 		char *path AUTO(mem_freep) = conf_resolve(place.file, value);
 		load_file(t, place, o, path, out);
-	} else if (o == &origins[2] && a->enabled) {
+	} else if (o == &origins[2] && used) {
 		load_credential(t, place, o, value, out);
+	} else if (o == &origins[3]) {
+		out->command = mem_strdup(value);
 	}
 }

@@ -92,6 +92,7 @@ static void on_event(struct ctl_session *s, const struct pop3_event *ev)
 		ctl_session_fail(s, &err);
 		break;
 	case POP3_STARTTLS: /* the session's */
+	case POP3_RENEW:
 	case POP3_QUIT_OK:
 	case POP3_QUIT_ERR:
 	case POP3_FAILED:

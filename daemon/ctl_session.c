@@ -9,7 +9,6 @@
 #include "locks.h"
 #include "store_sqlite.h"
 #include "system.h"
-#include "tls.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -37,12 +36,22 @@ void ctl_session_quit(struct ctl_session *s)
 	pop3_quit(s->pop3, loop_now(&s->loop));
 }
 
+static void on_refused(struct ctl_session *s, const struct err *refusal)
+{
+	struct err err;
+
+	if (login_renew(&s->login, s->loop.base, refusal, &err) < 0)
+		ctl_session_fail(s, &err);
+}
+
 static void on_event(struct ctl_session *s, const struct pop3_event *ev)
 {
 	if (ev->type == POP3_STARTTLS)
 		transport_starttls(s->transport);
 	else if (ev->type == POP3_QUIT_OK || ev->type == POP3_QUIT_ERR)
 		ctl_session_end(s); /* nothing was to be deleted */
+	else if (ev->type == POP3_RENEW)
+		on_refused(s, &ev->err);
 	else if (ev->type == POP3_FAILED)
 		ctl_session_fail(s, &ev->err);
 	else
@@ -52,19 +61,7 @@ static void on_event(struct ctl_session *s, const struct pop3_event *ev)
 static void on_open(void *ctx)
 {
 	struct ctl_session *s = ctx;
-	const struct conf_account *a = s->account;
-	static const enum pop3_tls tls[] = { [TLS_NONE] = POP3_TLS_NONE,
-		[TLS_STARTTLS] = POP3_TLS_STLS,
-		[TLS_IMPLICIT] = POP3_TLS_IMPLICIT };
-	static const enum pop3_auth auth[] = { [AUTH_AUTO] = POP3_AUTH_AUTO,
-		[AUTH_USER] = POP3_AUTH_USER,
-		[AUTH_PLAIN] = POP3_AUTH_PLAIN };
-	const struct pop3_params params = { .user = sv_str(a->user),
-		.password = sv(a->password.bytes, a->password.len),
-		.tls = tls[a->provider->tls.mode],
-		.auth = auth[a->provider->auth],
-		.timeout_ms = (uint32_t)a->provider->timeout_ms,
-		.lf_lines = a->provider->lf_lines };
+	const struct pop3_params params = login_pop3_params(&s->login, s->account);
 
 	if (s->pop3)
 		pop3_secured(s->pop3, loop_now(&s->loop));
@@ -140,23 +137,50 @@ static const struct transport_ops ops = {
 	.on_closed = on_closed,
 };
 
-static void run_session(struct ctl_session *s, struct tls_client *take_tls)
+static void connect_to_provider(struct ctl_session *s)
 {
-	const struct conf_provider *provider = s->account->provider;
-	const struct transport_target target = { .host = provider->host,
-		.port = provider->port,
-		.tls = take_tls,
-		.tls_at_once = provider->tls.mode == TLS_IMPLICIT,
-		.handshake_ms = provider->timeout_ms };
+	struct transport_target target;
+	struct err err;
+
+	if (login_target(s->account->provider, &target, &err))
+		ctl_session_fail(s, &err);
+	else
+		s->transport = transport_open(&s->loop, &target, &ops, s);
+}
+
+static void on_secret(void *ctx, const struct err *err)
+{
+	struct ctl_session *s = ctx;
+	struct pop3_event ev;
+
+	if (err) {
+		ctl_session_fail(s, err);
+	} else if (s->pop3) {
+		pop3_renew(s->pop3, login_secret(&s->login), loop_now(&s->loop), &ev);
+		on_event(s, &ev);
+		flush(s);
+	} else {
+		connect_to_provider(s);
+	}
+}
+
+static void run_session(struct ctl_session *s)
+{
+	struct err err;
+	int rc;
 
 	s->timer = event_new(s->loop.base, -1, 0, on_timer, s);
-	s->transport = transport_open(&s->loop, &target, &ops, s);
+	login_init(&s->login, &s->account->password, on_secret, s);
+	rc = login_get(&s->login, s->loop.base, &err);
+	if (rc <= 0)
+		on_secret(s, rc ? &err : NULL);
 	while (!s->done) {
 		ensure(event_base_loop(s->loop.base, EVLOOP_ONCE) >= 0);
 		loop_reap(&s->loop);
 	}
 	event_free(s->timer);
 	pop3_free(s->pop3);
+	login_free(&s->login);
 }
 
 /* ---- the gates before it, which are the daemon's ---- */
@@ -199,23 +223,15 @@ static int take_permit(const struct config *config, const struct conf_account *a
 
 static int log_in(struct ctl_session *s, const struct config *config)
 {
-	const struct conf_provider *provider = s->account->provider;
-	struct tls_client *tls = NULL;
 	struct err err;
 
 	if (loop_init(&s->loop, &system_clock, &err))
 		return ctl_fail("%s", err.text);
-	if (provider->tls.mode != TLS_NONE &&
-		tls_client_new(provider->host, provider->tls.ca_file, true, &tls, &err))
-		return ctl_fail("%s", err.text);
 	(void)signal(SIGPIPE, SIG_IGN);               /* cannot fail */
 	int status = take_permit(config, s->account); /* last: it counts from here */
-	if (status) {
-		tls_client_free(tls);
-		return status;
-	}
-	run_session(s, tls);
-	return 0;
+	if (!status)
+		run_session(s);
+	return status;
 }
 
 int ctl_session_run(struct ctl_session *s, const struct config *config)

@@ -5,8 +5,7 @@
 #pragma once
 
 #include "ctl.h"
-#include "proto/pop3.h"
-#include "transport.h"
+#include "login.h"
 
 struct ctl_session {
 	const struct conf_account *account;
@@ -18,6 +17,7 @@ struct ctl_session {
 
 	/* for ctl_session.c */
 	struct loop loop;
+	struct login login;
 	struct transport *transport;
 	struct event *timer;
 	bool quitting, done;

@@ -13,7 +13,6 @@
 #include "deliver.h"
 #include "listing.h"
 #include "report.h"
-#include "tls.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,6 +52,7 @@ static void drop_connection(struct fetch *f)
 	f->transport = NULL;
 	pop3_free(f->pop3);
 	f->pop3 = NULL;
+	login_free(&f->login);
 	event_del(f->timer);
 	f->no_more = true;
 	TAILQ_FOREACH (t, &f->transits, entry)
@@ -64,7 +64,7 @@ static void on_end(void *ctx, bool durable)
 {
 	struct fetch *f = ctx;
 
-	if (f->ended || f->pop3 || f->transport || !TAILQ_EMPTY(&f->transits))
+	if (f->ended || f->login.command || f->pop3 || f->transport || !TAILQ_EMPTY(&f->transits))
 		return;
 	f->ended = true;
 	report_end(f);
@@ -76,6 +76,8 @@ void fetch_fail(struct fetch *f, const struct err *err)
 	set_err(f, err);
 	if (f->transport)
 		drop_connection(f);
+	else
+		turn_after_commit(&f->env->turn, &f->end);
 }
 
 static void on_listed(struct fetch *f)
@@ -216,12 +218,21 @@ void fetch_settled(struct fetch *f, struct transit *t, enum item_state as)
 
 /* ---- what the server says ---- */
 
+static void on_refused(struct fetch *f, const struct err *refusal)
+{
+	struct err err;
+
+	if (login_renew(&f->login, f->env->loop.base, refusal, &err) < 0)
+		fetch_fail(f, &err);
+}
+
 static void on_ready(struct fetch *f)
 {
 	const struct pop3_caps *caps = pop3_caps(f->pop3);
 	msec_t now = env_now(f->env);
 
 	f->logged_in = true;
+	login_free(&f->login);
 	f->login_delay_ms = (msec_t)caps->login_delay_s * 1000;
 	f->maildrop.retr_deletes = f->account->provider->retr_deletes || caps->expire_0;
 	fetch_log(f,
@@ -230,31 +241,6 @@ static void on_ready(struct fetch *f)
 	pop3_stat(f->pop3, now);
 	pop3_uidl(f->pop3, now);
 	pop3_list(f->pop3, now);
-}
-
-/*
- * No UIDL. Where the server never claimed to have it, the content can tell messages apart, but only
- * if they do not stay: else all would be retrieved in every cycle.
- */
-static void on_uidl_refused(struct fetch *f, const struct pop3_event *ev)
-{
-	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
-	struct pop3_reply reply;
-	struct err err;
-
-	/* Some servers say "too often" only here. */
-	bool throttle =
-		!pop3_reply_parse(ev->reply, &reply) && pop3_error_class(&reply) == ERR_THROTTLE;
-	if (!throttle && !pop3_caps(f->pop3)->uidl && f->account->keep_ms == KEEP_NONE) {
-		f->maildrop.no_uidl = true;
-		return;
-	}
-	escape_foreign(&said, ev->reply);
-	err_set(&err, throttle ? ERR_THROTTLE : ERR_UIDL, 0,
-		"UIDL refused (%.150s); the maildrop is left untouched", strbuf_str(&said));
-	if (throttle)
-		err.code = pop3_refusal_code(&reply, ERR_THROTTLE);
-	fetch_fail(f, &err);
 }
 
 /* The message that RETR's answers are about: they come in the order of the commands. */
@@ -333,6 +319,9 @@ static void on_event(struct fetch *f, const struct pop3_event *ev)
 	case POP3_STARTTLS:
 		transport_starttls(f->transport);
 		break;
+	case POP3_RENEW:
+		on_refused(f, &ev->err);
+		break;
 	case POP3_READY:
 		on_ready(f);
 		break;
@@ -343,7 +332,7 @@ static void on_event(struct fetch *f, const struct pop3_event *ev)
 		maildrop_uid(&f->maildrop, ev->number, ev->uid);
 		break;
 	case POP3_UIDL_ERR:
-		on_uidl_refused(f, ev);
+		listing_refused(f, ev->reply);
 		break;
 	case POP3_LIST_ITEM:
 		maildrop_size(&f->maildrop, ev->number, ev->octets);
@@ -383,25 +372,14 @@ static void on_event(struct fetch *f, const struct pop3_event *ev)
 static void on_open(void *ctx)
 {
 	struct fetch *f = ctx;
-	const struct conf_account *a = f->account;
-	static const enum pop3_tls tls[] = { [TLS_NONE] = POP3_TLS_NONE,
-		[TLS_STARTTLS] = POP3_TLS_STLS,
-		[TLS_IMPLICIT] = POP3_TLS_IMPLICIT };
-	static const enum pop3_auth auth[] = { [AUTH_AUTO] = POP3_AUTH_AUTO,
-		[AUTH_USER] = POP3_AUTH_USER,
-		[AUTH_PLAIN] = POP3_AUTH_PLAIN };
+	struct pop3_params params;
 
 	want_flush(f);
 	if (f->pop3) {
 		pop3_secured(f->pop3, env_now(f->env));
 		return;
 	}
-	struct pop3_params params = { .user = sv_str(a->user),
-		.password = sv(a->password.bytes, a->password.len),
-		.tls = tls[a->provider->tls.mode],
-		.auth = auth[a->provider->auth],
-		.timeout_ms = (uint32_t)a->provider->timeout_ms,
-		.lf_lines = a->provider->lf_lines };
+	params = login_pop3_params(&f->login, f->account);
 	snprintf(f->pop_ip, sizeof f->pop_ip, "%s", transport_peer_ip(f->transport));
 	f->pop3 = pop3_new(&params, env_now(f->env));
 }
@@ -501,20 +479,40 @@ static const struct transport_ops ops = {
 
 static void connect_to_provider(struct fetch *f)
 {
-	const struct conf_provider *p = f->account->provider;
-	struct transport_target target = { .host = p->host,
-		.port = p->port,
-		.tls_at_once = p->tls.mode == TLS_IMPLICIT,
-		.handshake_ms = p->timeout_ms };
+	struct transport_target target;
 	struct err err;
 
-	if (p->tls.mode != TLS_NONE &&
-		tls_client_new(p->host, p->tls.ca_file, true, &target.tls, &err)) {
-		set_err(f, &err);
-		turn_after_commit(&f->env->turn, &f->end);
-		return;
+	if (login_target(f->account->provider, &target, &err))
+		fetch_fail(f, &err);
+	else
+		f->transport = transport_open(&f->env->loop, &target, &ops, f);
+}
+
+static void on_secret(void *ctx, const struct err *err)
+{
+	struct fetch *f = ctx;
+	struct pop3_event ev;
+
+	if (err) {
+		fetch_fail(f, err);
+	} else if (f->pop3) {
+		pop3_renew(f->pop3, login_secret(&f->login), env_now(f->env), &ev);
+		on_event(f, &ev);
+		want_flush(f);
+	} else {
+		connect_to_provider(f);
 	}
-	f->transport = transport_open(&f->env->loop, &target, &ops, f);
+}
+
+static void begin(struct fetch *f)
+{
+	struct err err;
+	int rc;
+
+	login_init(&f->login, &f->account->password, on_secret, f);
+	rc = login_get(&f->login, f->env->loop.base, &err);
+	if (rc <= 0)
+		on_secret(f, rc ? &err : NULL);
 }
 
 struct fetch *fetch_new(struct env *env, struct config *config, const struct conf_account *account,
@@ -539,7 +537,7 @@ struct fetch *fetch_new(struct env *env, struct config *config, const struct con
 	step_init(&f->end, on_end, f);
 	maildrop_init(&f->maildrop, account, account->provider->retr_deletes);
 	fetch_log(f, &(struct log_entry){ .event = EV_CYCLE_STARTED, .text = "cycle started" });
-	connect_to_provider(f);
+	begin(f);
 	return f;
 }
 
@@ -548,6 +546,7 @@ void fetch_free(struct fetch *f)
 	struct turn *turn = &f->env->turn;
 
 	ensure(TAILQ_EMPTY(&f->transits) && !f->transport);
+	login_free(&f->login);
 	turn_cancel_after(turn, &f->asked);
 	turn_cancel_after(turn, &f->end);
 	turn_cancel_flush(turn, &f->flush);
@@ -576,6 +575,7 @@ void fetch_stop(struct fetch *f)
 	bool streaming = !f->listed;
 
 	f->stopping = f->no_more = true;
+	login_free(&f->login);
 	set_err(f, &(struct err){ ERR_TEMP, 0, "stopped" });
 	for (t = TAILQ_FIRST(&f->transits); t; t = next) {
 		next = TAILQ_NEXT(t, entry);

@@ -10,6 +10,7 @@
 #include "core/maildrop.h"
 #include "env.h"
 #include "locks.h"
+#include "login.h"
 #include "proto/pop3.h"
 #include "send.h"
 
@@ -32,6 +33,7 @@ struct fetch {
 	uint64_t cycle;
 	struct locks locks;
 
+	struct login login;
 	struct transport *transport; /* NULL: closed */
 	struct pop3 *pop3;
 	struct event *timer;

@@ -3,6 +3,7 @@
  */
 #include "listing.h"
 
+#include "base/encode.h"
 #include "base/log.h"
 
 #include <inttypes.h>
@@ -105,4 +106,29 @@ int listing_take(struct fetch *f, struct err *err)
 	f->stats.listed = m->n;
 	log_unusable(f);
 	return f->env->dry_run ? 0 : record(f, err);
+}
+
+/*
+ * No UIDL. Where the server never claimed to have it, the content can tell messages apart, but only
+ * if they do not stay: else all would be retrieved in every cycle.
+ */
+void listing_refused(struct fetch *f, struct strview answer)
+{
+	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
+	struct pop3_reply reply;
+	struct err err;
+
+	/* Some servers say "too often" only here. */
+	bool throttle =
+		!pop3_reply_parse(answer, &reply) && pop3_error_class(&reply) == ERR_THROTTLE;
+	if (!throttle && !pop3_caps(f->pop3)->uidl && f->account->keep_ms == KEEP_NONE) {
+		f->maildrop.no_uidl = true;
+		return;
+	}
+	escape_foreign(&said, answer);
+	err_set(&err, throttle ? ERR_THROTTLE : ERR_UIDL, 0,
+		"UIDL refused (%.150s); the maildrop is left untouched", strbuf_str(&said));
+	if (throttle)
+		err.code = pop3_refusal_code(&reply, ERR_THROTTLE);
+	fetch_fail(f, &err);
 }

@@ -7,3 +7,5 @@
 #include "fetch.h"
 
 int listing_take(struct fetch *f, struct err *err) must_check;
+/* UIDL was answered with this -ERR: goes on without UIDs, or fails the fetch. */
+void listing_refused(struct fetch *f, struct strview answer);

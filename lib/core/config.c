@@ -144,13 +144,19 @@ static void map_free(struct map_entry *map, size_t n)
 	free(map);
 }
 
+static void secret_free(struct secret *s)
+{
+	mem_wipe(s->bytes, s->len);
+	free(s->bytes);
+	free(s->command);
+}
+
 static void account_free(struct conf_account *a)
 {
 	free(a->keys.items);
 	free(a->name);
 	free(a->user);
-	mem_wipe(a->password.bytes, a->password.len);
-	free(a->password.bytes);
+	secret_free(&a->password);
 	string_list_free(&a->domains);
 	string_list_free(&a->valid);
 	free(a->recipient);

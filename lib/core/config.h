@@ -98,6 +98,7 @@ struct conf_relay {
 struct secret {
 	char *bytes;
 	size_t len;
+	char *command; /* prints it, at each login; then there are no bytes. NULL: none */
 };
 
 struct conf_account {

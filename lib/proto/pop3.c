@@ -2,24 +2,19 @@
  * The POP3 session; see pop3.h.
  *
  * Owns the state, the output that waits to be sent, and the line that is being read. Invariants:
- * `state` is written by pop3_go() only; whatever is sent goes through pop3_say(); the credentials
- * are said once the stream is secured or may stay clear, and forgotten at READY.
+ * `state` is written by pop3_go() only; whatever is sent goes through pop3_say().
  */
 #include "base/encode.h"
 #include "proto/pop3_impl.h"
-#include "proto/sasl.h"
 
 #include <assert.h>
 #include <stdlib.h>
-
-/* RFC 2449 section 4: the longest command line, CRLF included. */
-#define COMMAND_MAX_OCTETS 255
 
 struct state_row {
 	const char *name;             /* log, status, error texts */
 	int (*enter)(struct pop3 *p); /* what we say; < 0: it cannot be said, p->err says why */
 	enum state (*reply)(struct pop3 *p, const struct pop3_reply *r); /* what the answer means */
-	enum state challenge;       /* where "+ ..." (RFC 5034) leads; 0: nowhere */
+	enum state (*challenge)(struct pop3 *p, struct strview said);    /* "+ ..." (RFC 5034) */
 	bool timed;                 /* the peer has params.timeout_ms */
 	enum pop3_event_type event; /* reported on entering */
 };
@@ -31,12 +26,12 @@ int pop3_err_said(struct pop3 *p, enum err_class class, const char *what, struct
 	struct strbuf masked AUTO(strbuf_wipe) = STRBUF_INIT;
 	struct strbuf text AUTO(strbuf_free) = STRBUF_INIT;
 
-	sasl_mask(&masked, said, p->params.user, p->params.password);
+	sasl_mask(&masked, said, p->params.password, p->sasl);
 	escape_foreign(&text, strbuf_view(&masked));
 	return err_set(&p->err, class, 0, "%s: %s", what, strbuf_str(&text));
 }
 
-static int err_here(struct pop3 *p, enum err_class class, const char *what)
+int pop3_err_here(struct pop3 *p, enum err_class class, const char *what)
 {
 	return err_set(&p->err, class, 0, "%s (%s)", what, pop3_state_name(p));
 }
@@ -49,6 +44,8 @@ enum state pop3_refused(
 	if (r->code.len)
 		strbuf_addf(&said, "[%.*s] ", SV_FMT(r->code));
 	strbuf_addv(&said, r->text);
+	if (p->sasl && sasl_failure(p->sasl).len)
+		strbuf_addf(&said, " %.*s", SV_FMT(sasl_failure(p->sasl)));
 	pop3_err_said(p, class, what, strbuf_view(&said));
 	p->err.code = pop3_refusal_code(r, class);
 	return ST_FAILED;
@@ -60,7 +57,8 @@ enum state pop3_refused(
 int pop3_say(struct pop3 *p, const char *verb, struct strview arg)
 {
 	if (!command_safe(arg))
-		return err_here(p, ERR_CONFIG, "CR, LF or NUL in what the server must be told");
+		return pop3_err_here(
+			p, ERR_CONFIG, "CR, LF or NUL in what the server must be told");
 	mem_grow(&p->out.ptr, &p->out.cap, p->out.len + strlen(verb) + arg.len + 4, 1);
 	strbuf_adds(&p->out, verb);
 	if (arg.ptr && *verb)
@@ -70,154 +68,26 @@ int pop3_say(struct pop3 *p, const char *verb, struct strview arg)
 	return 0;
 }
 
-static int say_secret(struct pop3 *p, const char *verb, struct strview secret)
-{
-	ensure(p->secured || p->params.tls == POP3_TLS_NONE);
-	p->secret_out = true;
-	return pop3_say(p, verb, secret);
-}
-
-static int enter_capa(struct pop3 *p)
-{
-	return pop3_say(p, "CAPA", (struct strview){ 0 });
-}
-
-static int enter_stls(struct pop3 *p)
-{
-	return pop3_say(p, "STLS", (struct strview){ 0 });
-}
-
-static int enter_user(struct pop3 *p)
-{
-	return say_secret(p, "USER", p->params.user);
-}
-
-static int enter_pass(struct pop3 *p)
-{
-	return say_secret(p, "PASS", p->params.password);
-}
-
-static int say_plain(struct pop3 *p, const char *verb)
-{
-	struct strbuf blob AUTO(strbuf_wipe) = STRBUF_INIT;
-
-	/* NUL is what separates the two in the response: checked here, base64 would hide it. */
-	if (!command_safe(p->params.user) || !command_safe(p->params.password))
-		return err_here(p, ERR_CONFIG, "CR, LF or NUL in user or password");
-	sasl_plain(&blob, p->params.user, p->params.password);
-	return say_secret(p, verb, strbuf_view(&blob));
-}
-
-static int enter_auth(struct pop3 *p)
-{
-	return say_plain(p, "AUTH PLAIN");
-}
-
-static int enter_challenge(struct pop3 *p)
-{
-	return pop3_say(p, "AUTH PLAIN", (struct strview){ 0 });
-}
-
-static int enter_response(struct pop3 *p)
-{
-	return say_plain(p, "");
-}
-
-static int enter_ready(struct pop3 *p)
-{
-	p->params.user = p->params.password = (struct strview){ 0 };
-	return 0;
-}
-
-/* ---- what the answers to the login phases mean ---- */
-
-static enum state plain_state(const struct pop3 *p)
-{
-	size_t blob = (p->params.user.len + p->params.password.len + 2 + 2) / 3 * 4;
-
-	return strlen("AUTH PLAIN ") + blob + strlen("\r\n") <= COMMAND_MAX_OCTETS
-		? ST_AUTH
-		: ST_AUTH_CHALLENGE;
-}
-
-static enum state after_capa(struct pop3 *p)
-{
-	if (p->state == ST_CAPA_AGAIN)
-		return ST_READY;
-	if (p->params.tls == POP3_TLS_STLS && !p->secured) {
-		if (p->caps.stls)
-			return ST_STLS;
-		err_set(&p->err, ERR_TLS, 0, "TLS is required and the server does not offer STLS");
-		return ST_FAILED;
-	}
-	switch (p->params.auth) {
-	case POP3_AUTH_AUTO:
-		return p->secured && p->caps.sasl_plain ? plain_state(p) : ST_USER;
-	case POP3_AUTH_USER:
-		return ST_USER;
-	case POP3_AUTH_PLAIN:
-		return plain_state(p);
-	}
-	return ST_FAILED;
-}
-
-static enum state on_greeting(struct pop3 *p, const struct pop3_reply *r)
-{
-	return r->ok ? ST_CAPA
-		     : pop3_refused(p, pop3_error_class(r), "the server refuses service", r);
-}
-
-static enum state on_capa(struct pop3 *p, const struct pop3_reply *r)
-{
-	if (!r->ok)
-		return after_capa(p); /* RFC 2449 section 5: then it has none, or says no more */
-	p->caps = (struct pop3_caps){ 0 };
-	p->body = BODY_LINES;
-	return p->state;
-}
-
-static enum state on_stls(struct pop3 *p, const struct pop3_reply *r)
-{
-	return r->ok ? ST_HANDSHAKE
-		     : pop3_refused(p, ERR_TLS, "TLS is required and STLS refused", r);
-}
-
-static enum state on_user(struct pop3 *p, const struct pop3_reply *r)
-{
-	return r->ok ? ST_PASS : pop3_refused(p, pop3_login_class(r), "login refused", r);
-}
-
-static enum state on_login(struct pop3 *p, const struct pop3_reply *r)
-{
-	if (!r->ok)
-		return pop3_refused(p, pop3_login_class(r), "login refused", r);
-	return p->caps.login_delay_user ? ST_CAPA_AGAIN : ST_READY;
-}
-
-static enum state on_challenge(struct pop3 *p, const struct pop3_reply *r)
-{
-	if (!r->ok)
-		return pop3_refused(p, pop3_login_class(r), "login refused", r);
-	err_here(p, ERR_PROTO, "+OK before the credentials were said");
-	return ST_FAILED;
-}
+/* ---- the states ---- */
 
 static const struct state_row states[] = {
-	[ST_GREETING] = { "greeting", NULL, on_greeting, .timed = true },
-	[ST_CAPA] = { "CAPA", enter_capa, on_capa, .timed = true },
-	[ST_STLS] = { "STLS", enter_stls, on_stls, .timed = true },
+	[ST_GREETING] = { "greeting", NULL, pop3_on_greeting, .timed = true },
+	[ST_CAPA] = { "CAPA", pop3_enter_capa, pop3_on_capa, .timed = true },
+	[ST_STLS] = { "STLS", pop3_enter_stls, pop3_on_stls, .timed = true },
 	[ST_HANDSHAKE] = { "TLS handshake", .timed = true, .event = POP3_STARTTLS },
-	[ST_USER] = { "USER", enter_user, on_user, .timed = true },
-	[ST_PASS] = { "PASS", enter_pass, on_login, .timed = true },
-	[ST_AUTH] = { "AUTH PLAIN", enter_auth, on_login, .timed = true },
-	[ST_AUTH_CHALLENGE] = { "AUTH PLAIN", enter_challenge, on_challenge, ST_AUTH_RESPONSE,
+	[ST_USER] = { "USER", pop3_enter_user, pop3_on_user, .timed = true },
+	[ST_PASS] = { "PASS", pop3_enter_pass, pop3_on_login, .timed = true },
+	[ST_APOP] = { "APOP", pop3_enter_apop, pop3_on_login, .timed = true },
+	[ST_AUTH] = { "AUTH", pop3_enter_auth, pop3_on_login, pop3_on_challenge, .timed = true },
+	[ST_AUTH_RESPONSE] = { "AUTH", pop3_enter_response, pop3_on_login, pop3_on_challenge,
 		.timed = true },
-	[ST_AUTH_RESPONSE] = { "AUTH PLAIN", enter_response, on_login, .timed = true },
-	[ST_CAPA_AGAIN] = { "CAPA after login", enter_capa, on_capa, .timed = true },
+	[ST_AUTH_CANCEL] = { "AUTH", pop3_enter_cancel, pop3_on_cancelled, .timed = true },
+	[ST_RENEW] = { "login refused", .event = POP3_RENEW }, /* the caller's time */
+	[ST_CAPA_AGAIN] = { "CAPA after login", pop3_enter_capa, pop3_on_capa, .timed = true },
 	/* Not timed: with a command on the wire see pop3_await_answer(), without one the driver
 	 * decides.
 	 */
-	[ST_READY] = { "ready", enter_ready, .event = POP3_READY },
+	[ST_READY] = { "ready", pop3_enter_ready, .event = POP3_READY },
 	[ST_CLOSED] = { "closed" },
 	[ST_FAILED] = { "failed", .event = POP3_FAILED },
 };
@@ -232,7 +102,7 @@ void pop3_go(struct pop3 *p, enum state next, msec_t now, struct pop3_event *ev)
 	p->deadline = states[p->state].timed ? now + p->params.timeout_ms : MSEC_NEVER;
 	if (ev)
 		ev->type = states[p->state].event;
-	if (ev && p->state == ST_FAILED)
+	if (ev && (p->state == ST_FAILED || p->state == ST_RENEW))
 		ev->err = p->err;
 }
 
@@ -279,12 +149,15 @@ static void on_status(struct pop3 *p, struct strview line, msec_t now, struct po
 	struct pop3_reply r;
 
 	if (row->challenge && (sv_eq(line, SV("+")) || sv_starts(line, SV("+ ")))) {
-		pop3_go(p, row->challenge, now, ev);
+		pop3_go(p, row->challenge(p, sv_skip(line, 2)), now, ev);
 	} else if (pop3_reply_parse(line, &r)) {
 		pop3_err_said(p, ERR_PROTO, "neither +OK nor -ERR", line);
 		pop3_go(p, ST_FAILED, now, ev);
 	} else if (p->state == ST_READY) {
 		pop3_answer(p, line, &r, now, ev);
+	} else if (!row->reply) {
+		pop3_refused(p, ERR_PROTO, "an answer that no command asked for", &r);
+		pop3_go(p, ST_FAILED, now, ev);
 	} else {
 		enum state next = row->reply(p, &r);
 		if (next != p->state)
@@ -315,7 +188,7 @@ static int listing_end(struct pop3 *p)
 static int body_line(struct pop3 *p, struct strview line, struct pop3_event *ev)
 {
 	if (line.len > POP3_LIST_LINE_MAX_OCTETS)
-		return err_here(p, ERR_LIMIT, "a line is too long");
+		return pop3_err_here(p, ERR_LIMIT, "a line is too long");
 	p->items++;
 	if (sv_starts(line, SV(".")))
 		line = sv_skip(line, 1);
@@ -331,7 +204,7 @@ static void on_body_line(struct pop3 *p, struct strview line, msec_t now, struct
 		if (body_line(p, line, ev) < 0)
 			pop3_go(p, ST_FAILED, now, ev);
 	} else if (p->state != ST_READY) {
-		pop3_go(p, after_capa(p), now, ev);
+		pop3_go(p, pop3_after_capa(p), now, ev);
 	} else if (listing_end(p) < 0) {
 		pop3_go(p, ST_FAILED, now, ev);
 	} else {
@@ -359,11 +232,11 @@ static size_t feed_line(
 			on_status(p, line, now, ev);
 		break;
 	case LINE_TOO_LONG:
-		err_here(p, ERR_LIMIT, "a line is too long");
+		pop3_err_here(p, ERR_LIMIT, "a line is too long");
 		pop3_go(p, ST_FAILED, now, ev);
 		break;
 	case LINE_BARE_LF:
-		err_here(p, ERR_PROTO, "a line ends in LF without CR");
+		pop3_err_here(p, ERR_PROTO, "a line ends in LF without CR");
 		pop3_go(p, ST_FAILED, now, ev);
 		break;
 	}
@@ -415,6 +288,8 @@ void pop3_free(struct pop3 *p)
 		return;
 	strbuf_wipe(&p->out);
 	strbuf_wipe(&p->lines.line); /* the server may have echoed what we said */
+	strbuf_free(&p->timestamp);
+	sasl_free(p->sasl);
 	free(p->queue);
 	free(p->seen);
 	free(p);
@@ -445,7 +320,8 @@ void pop3_eof(struct pop3 *p, msec_t now, struct pop3_event *ev)
 	*ev = (struct pop3_event){ .type = POP3_NONE };
 	if (p->state == ST_CLOSED)
 		return;
-	err_here(p, ERR_NET, "the server closed the connection");
+	if (p->state != ST_RENEW) /* else the refusal is what counts */
+		pop3_err_here(p, ERR_NET, "the server closed the connection");
 	pop3_go(p, ST_FAILED, now, ev);
 }
 
@@ -459,7 +335,8 @@ void pop3_tick(struct pop3 *p, msec_t now, struct pop3_event *ev)
 	*ev = (struct pop3_event){ .type = POP3_NONE };
 	if (now < p->deadline)
 		return;
-	err_here(p, ERR_TIMEOUT, p->body ? "the answer stopped or trickles" : "no answer in time");
+	pop3_err_here(
+		p, ERR_TIMEOUT, p->body ? "the answer stopped or trickles" : "no answer in time");
 	pop3_go(p, ST_FAILED, now, ev);
 }
 
@@ -477,6 +354,15 @@ void pop3_secured(struct pop3 *p, msec_t now)
 	p->secured = true;
 	p->caps = (struct pop3_caps){ 0 }; /* RFC 2595 section 4: what was said in clear is void */
 	pop3_go(p, ST_CAPA, now, NULL);
+}
+
+void pop3_renew(struct pop3 *p, struct strview password, msec_t now, struct pop3_event *ev)
+{
+	ensure(p->state == ST_RENEW);
+	*ev = (struct pop3_event){ .type = POP3_NONE };
+	p->params.password = password;
+	p->params.renewable = false;
+	pop3_go(p, pop3_login_state(p), now, ev);
 }
 
 void pop3_output(const struct pop3 *p, struct strview *out)

@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "base/strbuf.h"
 #include "proto/pop3_reply.h"
+#include "proto/sasl.h"
 
 #define POP3_LINE_MAX_OCTETS      2048 /* status line; RFC 1939 says 512, servers say more */
 #define POP3_LIST_LINE_MAX_OCTETS 1024 /* a line of UIDL, LIST, CAPA */
@@ -31,6 +32,7 @@
 #define POP3_WINDOW_COMMANDS      64
 #define POP3_RATE_OCTETS          1024  /* a multi-line reply brings at least this much ... */
 #define POP3_RATE_MSEC            30000 /* ... in this time */
+#define POP3_MD5_OCTETS           16
 
 enum pop3_tls {
 	POP3_TLS_NONE,     /* clear text, written out by the administrator */
@@ -38,7 +40,12 @@ enum pop3_tls {
 	POP3_TLS_STLS      /* STLS is required before anything secret is said */
 };
 
-enum pop3_auth { POP3_AUTH_AUTO, POP3_AUTH_USER, POP3_AUTH_PLAIN };
+enum pop3_auth {
+	POP3_AUTH_AUTO, /* the strongest SASL mechanism offered, else USER and PASS */
+	POP3_AUTH_USER, /* USER and PASS */
+	POP3_AUTH_APOP, /* RFC 1939 section 7 */
+	POP3_AUTH_SASL  /* `mech`, offered or not */
+};
 
 struct pop3_params {
 	struct strview user; /* borrowed until POP3_READY or POP3_FAILED */
@@ -46,6 +53,10 @@ struct pop3_params {
 		password; /* borrowed likewise; never copied except into the (wiped) output */
 	enum pop3_tls tls;
 	enum pop3_auth auth;
+	enum sasl_mech mech; /* POP3_AUTH_SASL */
+	/* For POP3_AUTH_APOP; -1: this machine has none (FIPS). */
+	int (*md5)(struct strview in, uint8_t out[POP3_MD5_OCTETS]);
+	bool renewable;      /* the caller can get another password when this one is refused */
 	uint32_t timeout_ms; /* without an answer or without progress */
 	bool lf_lines;       /* tolerate a bare LF as line end */
 };
@@ -53,6 +64,7 @@ struct pop3_params {
 enum pop3_event_type {
 	POP3_NONE,      /* all bytes used, nothing to report */
 	POP3_STARTTLS,  /* flush the output, do the TLS handshake, then pop3_secured() */
+	POP3_RENEW,     /* the password was refused: pop3_renew() with another, or pop3_free() */
 	POP3_READY,     /* logged in; caps are known */
 	POP3_STAT,      /* number = messages, octets = their size */
 	POP3_UIDL_ITEM, /* number, uid (empty: none that can be kept) */
@@ -83,7 +95,7 @@ struct pop3_event {
 	/* Valid until the next call into the machine or until the buffer that was fed goes. */
 	struct strview uid, data;
 	struct strview reply; /* the whole line, for pop3_reply_parse() */
-	struct err err;       /* POP3_FAILED only */
+	struct err err;       /* POP3_FAILED, POP3_RENEW */
 };
 
 struct pop3;
@@ -99,6 +111,8 @@ void pop3_tick(struct pop3 *p, msec_t now, struct pop3_event *ev);
 /* The driver had stopped reading (back-pressure): the peer's time counts anew from now. */
 void pop3_resume(struct pop3 *p, msec_t now);
 void pop3_secured(struct pop3 *p, msec_t now); /* after POP3_STARTTLS: the handshake succeeded */
+/* After POP3_RENEW, once: tries again with this password, borrowed as that of the parameters. */
+void pop3_renew(struct pop3 *p, struct strview password, msec_t now, struct pop3_event *ev);
 
 void pop3_output(const struct pop3 *p, struct strview *out);
 void pop3_sent(struct pop3 *p, size_t len);

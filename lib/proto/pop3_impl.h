@@ -1,6 +1,6 @@
 /*
- * What pop3.c (the session: states, reading, deadlines) and pop3_command.c (the queue behind the
- * login) share, and nobody else.
+ * What pop3.c (the session: states, reading, deadlines), pop3_login.c (what is said and answered
+ * until then) and pop3_command.c (the queue behind the login) share, and nobody else.
  */
 #pragma once
 
@@ -14,12 +14,14 @@ enum state {
 	ST_HANDSHAKE,
 	ST_USER,
 	ST_PASS,
-	ST_AUTH,           /* AUTH PLAIN with its initial response */
-	ST_AUTH_CHALLENGE, /* AUTH PLAIN alone, the response follows "+" */
-	ST_AUTH_RESPONSE,
-	ST_CAPA_AGAIN, /* after the login */
-	ST_READY,      /* from here on the queue decides */
-	ST_CLOSED,     /* QUIT was answered */
+	ST_APOP,
+	ST_AUTH,          /* AUTH, with its initial response where that fits */
+	ST_AUTH_RESPONSE, /* the answer to a challenge */
+	ST_AUTH_CANCEL,   /* "*": the error is known, the server's -ERR is to come */
+	ST_RENEW,         /* the password was refused: the caller gets another */
+	ST_CAPA_AGAIN,    /* after the login */
+	ST_READY,         /* from here on the queue decides */
+	ST_CLOSED,        /* QUIT was answered */
 	ST_FAILED,
 	ST_COUNT
 };
@@ -49,7 +51,11 @@ struct pop3 {
 	enum state state;
 	enum body body; /* what of a multi-line reply is being read */
 	bool secured, stat_asked, quit_asked;
-	bool secret_out; /* the output has, or had, the password in it */
+	bool secret_out;         /* the output has, or had, the password in it */
+	struct sasl *sasl;       /* in the states ST_AUTH... */
+	enum sasl_mech mech;     /* its mechanism */
+	struct strview line;     /* of sasl: what is to be said next */
+	struct strbuf timestamp; /* of the greeting, for APOP; empty: none that is a msg-id */
 	struct pop3_caps caps;
 	struct line_reader lines;
 	struct unstuff unstuff;
@@ -92,8 +98,31 @@ int pop3_err_said(struct pop3 *p, enum err_class class, const char *what, struct
 /* For the handlers of replies: the session ends here, for this reason. */
 enum state pop3_refused(
 	struct pop3 *p, enum err_class class, const char *what, const struct pop3_reply *r);
+int pop3_err_here(struct pop3 *p, enum err_class class, const char *what); /* -1 */
 void pop3_await_answer(struct pop3 *p, msec_t now);
 void pop3_body_begin(struct pop3 *p, enum body body, msec_t now);
+
+/* ---- pop3_login.c: the rows of the states up to ST_READY ---- */
+
+enum state pop3_after_capa(struct pop3 *p);  /* CAPA is answered */
+enum state pop3_login_state(struct pop3 *p); /* where the login begins, or ST_FAILED */
+
+int pop3_enter_capa(struct pop3 *p);
+int pop3_enter_stls(struct pop3 *p);
+int pop3_enter_user(struct pop3 *p);
+int pop3_enter_pass(struct pop3 *p);
+int pop3_enter_apop(struct pop3 *p);
+int pop3_enter_auth(struct pop3 *p);
+int pop3_enter_response(struct pop3 *p);
+int pop3_enter_cancel(struct pop3 *p);
+int pop3_enter_ready(struct pop3 *p);
+enum state pop3_on_greeting(struct pop3 *p, const struct pop3_reply *r);
+enum state pop3_on_capa(struct pop3 *p, const struct pop3_reply *r);
+enum state pop3_on_stls(struct pop3 *p, const struct pop3_reply *r);
+enum state pop3_on_user(struct pop3 *p, const struct pop3_reply *r);
+enum state pop3_on_login(struct pop3 *p, const struct pop3_reply *r);
+enum state pop3_on_cancelled(struct pop3 *p, const struct pop3_reply *r);
+enum state pop3_on_challenge(struct pop3 *p, struct strview challenge);
 
 /* ---- pop3_command.c ---- */
 

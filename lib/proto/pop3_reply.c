@@ -6,6 +6,8 @@
  */
 #include "proto/pop3_reply.h"
 
+#include "proto/sasl.h"
+
 /* The next word of *rest; empty at its end. RFC 1939 says one space, some servers say more. */
 static struct strview word(struct strview *rest)
 {
@@ -131,7 +133,7 @@ int pop3_refusal_code(const struct pop3_reply *reply, enum err_class class)
 static void cap_sasl(struct pop3_caps *caps, struct strview args)
 {
 	while (args.len)
-		caps->sasl_plain |= sv_ieq(word(&args), SV("PLAIN"));
+		sasl_offered(&caps->sasl, word(&args));
 }
 
 /* A last word USER: the value may be another one once the server knows who asks. */

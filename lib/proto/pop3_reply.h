@@ -33,7 +33,7 @@ int pop3_refusal_code(const struct pop3_reply *reply, enum err_class class);
 
 struct pop3_caps {
 	bool stls, user, uidl, top, pipelining, resp_codes, utf8;
-	bool sasl_plain;
+	unsigned sasl;          /* SASL_BIT()s of what is offered */
 	bool expire_0;          /* EXPIRE 0: what was retrieved may go at QUIT */
 	uint32_t login_delay_s; /* 0: none announced */
 	bool login_delay_user;  /* LOGIN-DELAY or EXPIRE may differ per user: ask again after the

@@ -1,6 +1,13 @@
-/* The POP3 machine behind the dialog runner: parameters, commands and events by name. */
+/*
+ * The POP3 machine behind the dialog runner: parameters, commands and events by name.
+ *
+ * param auth auto|user|apop|MECHANISM    param renewable true: do renew PASSWORD answers its event
+ */
 #include "dialog.h"
+#include "fixed_nonce.h"
 #include "proto/pop3.h"
+
+#include <openssl/evp.h>
 
 static const char *const tls_names[] = {
 	[POP3_TLS_NONE] = "none",
@@ -11,7 +18,7 @@ static const char *const tls_names[] = {
 static const char *const auth_names[] = {
 	[POP3_AUTH_AUTO] = "auto",
 	[POP3_AUTH_USER] = "user",
-	[POP3_AUTH_PLAIN] = "plain",
+	[POP3_AUTH_APOP] = "apop",
 };
 
 /* How an event reads: its name, then those of number, octets and uid that it carries. */
@@ -21,6 +28,7 @@ static const struct {
 } shapes[] = {
 	[POP3_NONE] = { "" },
 	[POP3_STARTTLS] = { "starttls" },
+	[POP3_RENEW] = { "renew" },
 	[POP3_READY] = { "ready" },
 	[POP3_STAT] = { "stat", .number = true, .octets = true },
 	[POP3_UIDL_ITEM] = { "uidl-item", .number = true, .uid = true },
@@ -52,23 +60,45 @@ static bool find_name(const char *const *names, size_t n, struct strview name, s
 	return false;
 }
 
+/* One of auth_names, or a mechanism. */
+static bool find_auth(struct strview name, struct pop3_params *p)
+{
+	size_t at;
+	unsigned mech = 0;
+
+	if (find_name(auth_names, ARRAY_LEN(auth_names), name, &at)) {
+		p->auth = (enum pop3_auth)at;
+		return true;
+	}
+	sasl_offered(&mech, name);
+	p->auth = POP3_AUTH_SASL;
+	while (mech && !(mech & SASL_BIT(p->mech)))
+		p->mech++;
+	return mech;
+}
+
+static int md5(struct strview in, uint8_t out[POP3_MD5_OCTETS])
+{
+	return EVP_Digest(in.ptr, in.len, out, NULL, EVP_md5(), NULL) == 1 ? 0 : -1;
+}
+
 static void *session_open(const struct dialog_params *params, msec_t now)
 {
-	size_t tls, auth;
+	size_t tls;
 	struct pop3_params p = {
 		.user = dialog_param(params, "user", "mrose"),
 		.password = dialog_param(params, "password", "secret"),
 		.timeout_ms = 60000,
 		.lf_lines = sv_eq(dialog_param(params, "lf_lines", "false"), SV("true")),
+		.renewable = sv_eq(dialog_param(params, "renewable", "false"), SV("true")),
+		.md5 = md5,
 	};
 
 	if (!find_name(tls_names, ARRAY_LEN(tls_names), dialog_param(params, "tls", "implicit"),
 		    &tls) ||
-		!find_name(auth_names, ARRAY_LEN(auth_names), dialog_param(params, "auth", "auto"),
-			&auth))
+		!find_auth(dialog_param(params, "auth", "auto"), &p))
 		return NULL;
 	p.tls = (enum pop3_tls)tls;
-	p.auth = (enum pop3_auth)auth;
 	return pop3_new(&p, now);
 }
 
@@ -90,6 +120,8 @@ static void translate(const struct pop3_event *from, struct dialog_event *to)
 		strbuf_addv(&to->detail, from->reply);
 	to->is_data = shapes[from->type].data;
 	strbuf_addv(&to->data, from->data);
+	if (from->type == POP3_RENEW)
+		strbuf_adds(&to->detail, from->err.text);
 	if (from->type == POP3_FAILED) {
 		strbuf_addf(&to->text, " %s", err_class_name(from->err.class));
 		strbuf_adds(&to->detail, from->err.text);
@@ -160,7 +192,13 @@ static bool session_command(
 	void *m, struct strview name, struct strview args, msec_t now, struct dialog_event *ev)
 {
 	uint64_t number = 0, lines = 0;
+	struct pop3_event event;
 
+	if (sv_eq(name, SV("renew"))) {
+		pop3_renew(m, args, now, &event);
+		translate(&event, ev);
+		return true;
+	}
 	if (args.len && !sv_number(sv_token(&args, ' '), UINT32_MAX, &number))
 		return false;
 	if (sv_eq(name, SV("top")) && sv_number(args, UINT32_MAX, &lines)) {

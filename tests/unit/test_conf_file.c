@@ -198,7 +198,6 @@ static const struct {
 		"main.conf:1: control_socket \"/x\" is not yet supported\n" },
 	{ IN_PROVIDER("tls_pin = { \"sha256//x\" }\n"),
 		"main.conf:4: tls_pin \"sha256//x\" is not yet supported\n" },
-	{ IN_PROVIDER("auth = apop\n"), "main.conf:4: auth \"apop\" is not yet supported\n" },
 	{ IN_RELAY("xforward = true\n"), "main.conf:3: xforward \"true\" is not yet supported\n" },
 	{ IN_RELAY("user = u password = \"geheim\"\n"),
 		"main.conf:3: user \"u\" is not yet supported\n"
@@ -228,7 +227,7 @@ static void test_bad(void **state)
 static void test_all_faults_at_once(void **state)
 {
 	expect("one = 1\nmax_sessions = -3\nprovider p {\nport = 0\ntls = maybe\nfoo = {}\n"
-	       "auth = login\n}\nrelay r { host = h\nsender = x\n}\naccount a {\nprovider = q\n"
+	       "auth = ntlm\n}\nrelay r { host = h\nsender = x\n}\naccount a {\nprovider = q\n"
 	       "relay = r\nuser = u\npassword_file = none\ninterval = \"0s\"\n" DOMAINS "}\n",
 		"main.conf:1: unknown key \"one\"\n"
 		"main.conf:2: max_sessions \"-3\" is out of range: 1 to 1024\n"
@@ -236,7 +235,8 @@ static void test_all_faults_at_once(void **state)
 		"main.conf:4: port \"0\" is out of range: 1 to 65535\n"
 		"main.conf:5: tls \"maybe\" is none of: implicit, starttls, none\n"
 		"main.conf:6: unknown key \"foo\" in provider \"p\"\n"
-		"main.conf:7: auth \"login\" is not yet supported\n"
+		"main.conf:7: auth \"ntlm\" is none of: auto, user, plain, login, cram-md5, "
+		"scram-sha-256, apop, xoauth2, oauthbearer\n"
 		"main.conf:10: sender \"x\" is neither return-path, null nor a mail address\n"
 		"main.conf:13: provider \"q\" is not defined\n"
 		"main.conf:16: password_file none: No such file or directory\n"
@@ -468,14 +468,12 @@ static void test_inline_password(void **state)
 static void test_one_password(void **state)
 {
 	expect(WITH("password = x\n"),
-		"main.conf:5: password_file beside password: an account has one password\n");
+		"main.conf:5: password_file beside password: there is one password\n");
 	expect(PROVIDER RELAY "account a { provider = p relay = r user = u\n" DOMAINS "}\n",
 		"main.conf:3: account \"a\" has no password: set password_file, "
-		"password_credential or password\n");
+		"password_credential, password_command or password\n");
 	expect(WITH("password_command = \"/bin/geheim\"\n"),
-		"main.conf:6: password_command is not yet supported\n"
-		"main.conf:6: password_command beside password_file: an account has one "
-		"password\n");
+		"main.conf:6: password_command beside password_file: there is one password\n");
 }
 
 static void test_disabled_account_needs_no_secret(void **state)

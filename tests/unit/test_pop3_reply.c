@@ -1,5 +1,6 @@
 /* POP3 replies: what servers say, and what it must (not) be taken for. */
 #include "proto/pop3_reply.h"
+#include "proto/sasl.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -92,8 +93,9 @@ static void test_capabilities(void **state)
 	assert_true(caps_of("UIDL").uidl);
 	assert_true(caps_of("PIPELINING").pipelining);
 	assert_true(caps_of("UTF8 USER").utf8);
-	assert_true(caps_of("SASL CRAM-MD5 plain").sasl_plain);
-	assert_false(caps_of("SASL XPLAIN PLAINX").sasl_plain);
+	assert_true(caps_of("SASL CRAM-MD5 plain").sasl ==
+		(SASL_BIT(SASL_CRAM_MD5) | SASL_BIT(SASL_PLAIN)));
+	assert_false(caps_of("SASL XPLAIN PLAINX SCRAM-SHA-256-PLUS").sasl);
 	assert_true(caps_of("EXPIRE 0").expire_0);
 	assert_false(caps_of("EXPIRE 07").expire_0);
 	assert_false(caps_of("EXPIRE NEVER").expire_0);

@@ -1,0 +1,106 @@
+/* How a session begins; see login.h. Invariant: `printed` never grows with a secret in it. */
+#include "login.h"
+
+#include "tls.h"
+
+#include <openssl/evp.h>
+
+void login_init(struct login *l, const struct secret *secret,
+	void (*on_secret)(void *ctx, const struct err *err), void *ctx)
+{
+	*l = (struct login){ .secret = secret, .on_secret = on_secret, .ctx = ctx };
+}
+
+void login_free(struct login *l)
+{
+	command_free(l->command);
+	l->command = NULL;
+	strbuf_wipe(&l->printed);
+}
+
+static void on_done(void *ctx, struct strview output, const struct err *err)
+{
+	struct login *l = ctx;
+	bool again = l->refused.class != ERR_NONE;
+	bool same = again && sv_eq(output, strbuf_view(&l->printed));
+	struct err empty;
+
+	l->command = NULL;
+	strbuf_wipe(&l->printed);
+	mem_grow(&l->printed.ptr, &l->printed.cap, output.len + 1, 1);
+	strbuf_addv(&l->printed, output);
+	if (!err && !output.len) {
+		err_set(&empty, ERR_TEMP, 0, "password_command printed nothing");
+		err = &empty;
+	}
+	l->on_secret(l->ctx, same && !err ? &l->refused : err);
+}
+
+int login_get(struct login *l, struct event_base *base, struct err *err)
+{
+	const struct command_ops ops = {
+		.on_done = on_done, .ctx = l, .timeout_ms = LOGIN_COMMAND_MSEC
+	};
+
+	if (!l->secret->command)
+		return 0;
+	return command_run(base, l->secret->command, &ops, &l->command, err) ? -1 : 1;
+}
+
+int login_renew(
+	struct login *l, struct event_base *base, const struct err *refusal, struct err *err)
+{
+	l->refused = *refusal;
+	return login_get(l, base, err);
+}
+
+struct strview login_secret(const struct login *l)
+{
+	return l->secret->command ? strbuf_view(&l->printed) : sv(l->secret->bytes, l->secret->len);
+}
+
+int login_target(const struct conf_provider *p, struct transport_target *target, struct err *err)
+{
+	*target = (struct transport_target){ .host = p->host,
+		.port = p->port,
+		.tls_at_once = p->tls.mode == TLS_IMPLICIT,
+		.handshake_ms = p->timeout_ms };
+	if (p->tls.mode == TLS_NONE)
+		return 0;
+	return tls_client_new(p->host, p->tls.ca_file, true, &target->tls, err);
+}
+
+static int md5(struct strview in, uint8_t out[POP3_MD5_OCTETS])
+{
+	return EVP_Digest(in.ptr, in.len, out, NULL, EVP_md5(), NULL) == 1 ? 0 : -1;
+}
+
+struct pop3_params login_pop3_params(const struct login *l, const struct conf_account *a)
+{
+	static const enum pop3_tls tls[] = { [TLS_NONE] = POP3_TLS_NONE,
+		[TLS_STARTTLS] = POP3_TLS_STLS,
+		[TLS_IMPLICIT] = POP3_TLS_IMPLICIT };
+	static const struct {
+		enum pop3_auth auth;
+		enum sasl_mech mech;
+	} auth[] = { [AUTH_AUTO] = { POP3_AUTH_AUTO, SASL_COUNT },
+		[AUTH_USER] = { POP3_AUTH_USER, SASL_COUNT },
+		[AUTH_APOP] = { POP3_AUTH_APOP, SASL_COUNT },
+		[AUTH_PLAIN] = { POP3_AUTH_SASL, SASL_PLAIN },
+		[AUTH_LOGIN] = { POP3_AUTH_SASL, SASL_LOGIN },
+		[AUTH_CRAM_MD5] = { POP3_AUTH_SASL, SASL_CRAM_MD5 },
+		[AUTH_SCRAM_SHA_256] = { POP3_AUTH_SASL, SASL_SCRAM_SHA_256 },
+		[AUTH_XOAUTH2] = { POP3_AUTH_SASL, SASL_XOAUTH2 },
+		[AUTH_OAUTHBEARER] = { POP3_AUTH_SASL, SASL_OAUTHBEARER } };
+	const struct conf_provider *p = a->provider;
+
+	return (struct pop3_params){ .user = sv_str(a->user),
+		.password = login_secret(l),
+		.tls = tls[p->tls.mode],
+		.auth = auth[p->auth].auth,
+		.mech = auth[p->auth].mech,
+		.md5 = md5,
+		.renewable = l->secret->command,
+		.timeout_ms = (uint32_t)p->timeout_ms,
+		.lf_lines = p->lf_lines };
+}
