@@ -14,12 +14,15 @@ static const char limit_text[] = "the provider's login_limit is used up";
 static void note(
 	const struct account *a, enum log_event event, const char *reason, const char *text)
 {
-	log_write(&(struct log_entry){ .event = event,
+	struct log_entry entry = { .event = event,
 		.account = a->name,
 		.provider = a->conf->provider->name,
 		.relay = a->conf->relay->name,
 		.reason = reason,
-		.text = text });
+		.text = text };
+
+	metrics_note(a->set->env->metrics, &entry);
+	log_write(&entry);
 }
 
 static enum account_step skip(
@@ -31,6 +34,8 @@ static enum account_step skip(
 		(wait + 999) / 1000);
 	note(a, EV_CYCLE_SKIPPED, reason, sentence);
 	sched_wait(&a->sched, env_now(env), wait);
+	a->skipped.reason = reason;
+	a->skipped.text = text;
 	a->finished = a->failed = true;
 	return ACCOUNT_SKIPPED;
 }
@@ -39,6 +44,8 @@ static enum account_step state_failed(struct account *a, struct env *env, const 
 {
 	note(a, EV_STATE_FAILED, err->text, "no login without a state that can be written");
 	sched_wait(&a->sched, env_now(env), a->conf->interval_ms);
+	a->skipped.reason = "state";
+	a->skipped.text = "the state cannot be written";
 	a->finished = a->failed = true;
 	return ACCOUNT_SKIPPED;
 }
@@ -237,6 +244,7 @@ static enum account_step begin_cycle(struct account *a, struct env *env, struct 
 		return no_permit(a, env, &permit);
 	bool doubt = doubtful(a, env);
 	sched_started(&a->sched, env_now(env), env_wall(env));
+	a->skipped.reason = NULL;
 	a->running_at = a->provider_run;
 	a->running_at->sessions++;
 	a->fetch = fetch_new(
@@ -297,9 +305,9 @@ void account_ended(struct account *a, struct env *env, struct fetch *f)
 	a->failed = result.class != ERR_NONE || (f->maildrop.left && !env->dry_run);
 	if (result.class == ERR_THROTTLE)
 		result.told = (msec_t)f->err.code * 1000;
-	if (relay_is_down(a->relay))
-		result.class = ERR_NONE; /* not the provider's fault: no back-off towards it */
-	if (f->err.class != ERR_NONE)
+	/* Not the provider's fault: no back-off towards it, and no success either. */
+	result.cut = result.class != ERR_AUTH && (f->stopping || relay_is_down(a->relay));
+	if (f->err.class != ERR_NONE && !f->stopping)
 		remember_fault(a, env, &f->err);
 	a->past.delivered += f->stats.delivered;
 	if (result.class == ERR_AUTH)

@@ -30,8 +30,12 @@ struct account {
 	struct provider_run *running_at;   /* where its cycle runs: a reload may have moved it */
 	struct fetch *fetch;               /* NULL: no cycle */
 	bool removed;                      /* by a reload: goes when its cycle ends */
-	bool finished;                     /* --once: had its cycle, or cannot have one now */
-	bool failed;                       /* --once: could not finish, or was not due */
+	/* Why the last try began no cycle, by the name of the log and in words; NULL: it did. */
+	struct {
+		const char *reason, *text;
+	} skipped;
+	bool finished; /* --once: had its cycle, or cannot have one now */
+	bool failed;   /* --once: could not finish, or was not due */
 	TAILQ_ENTRY(account) entry;
 };
 

@@ -112,6 +112,7 @@ static void on_cycle_end(void *ctx, struct fetch *f)
 
 	as->sessions--;
 	account_ended(a, as->env, f);
+	as->ops.ended(as->ops.ctx, a, f);
 	fetch_free(f);
 	if (a->removed)
 		drop(as, a);

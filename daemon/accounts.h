@@ -21,6 +21,7 @@ struct provider_run {
 
 struct accounts_ops {
 	void (*wake)(void *ctx); /* accounts_run() is due */
+	void (*ended)(void *ctx, const struct account *a, const struct fetch *f); /* its cycle */
 	void *ctx;
 };
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "conf_file.h"
 #include "log_sink.h"
+#include "requests.h"
 #include "sysd.h"
 #include "system.h"
 
@@ -32,6 +33,10 @@ struct app {
 	struct config *config;
 	struct relays relays;
 	struct accounts accounts;
+	struct metrics metrics;
+	struct requests *requests; /* NULL: --once takes none */
+	char *told;                /* the service manager, as status */
+	const char *note;          /* behind it */
 	struct event *signals[4], *timer, *patience, *watchdog, *hourly;
 	struct backscatter *backscatter;
 	struct step schedule;
@@ -50,12 +55,50 @@ static void wake(void *ctx)
 	turn_flush(&app->env.turn, &app->schedule);
 }
 
+static struct view view_of(struct app *app)
+{
+	return (struct view){ .env = &app->env,
+		.config = &app->config,
+		.accounts = &app->accounts,
+		.relays = &app->relays,
+		.started = env_wall(&app->env) };
+}
+
+/* The status that systemctl shows. False: it is as it was told last. */
+static bool new_status(struct app *app)
+{
+	struct strbuf text = STRBUF_INIT;
+	struct view view = view_of(app);
+
+	status_line(&view, &text);
+	strbuf_adds(&text, app->note);
+	if (app->told && !strcmp(app->told, strbuf_str(&text))) {
+		strbuf_free(&text);
+		return false;
+	}
+	free(app->told);
+	app->told = strbuf_take(&text);
+	return true;
+}
+
+/* Ends the start or a reload. */
+static void tell_ready(struct app *app)
+{
+	(void)new_status(app); /* READY comes anyway */
+	sysd_ready(app->told);
+}
+
 static void on_schedule(void *ctx, bool durable)
 {
 	struct app *app = ctx;
 	msec_t at = accounts_run(&app->accounts), now = env_now(&app->env);
 	msec_t ms = at > now ? at - now : 0;
 
+	if (app->requests) {
+		requests_scheduled(app->requests);
+		if (new_status(app))
+			sysd_status(app->told);
+	}
 	if (at == MSEC_NEVER)
 		event_del(app->timer);
 	else
@@ -66,6 +109,14 @@ static void on_schedule(void *ctx, bool durable)
 static void on_timer(evutil_socket_t fd, short what, void *ctx)
 {
 	wake(ctx);
+}
+
+static void on_cycle_ended(void *ctx, const struct account *a, const struct fetch *f)
+{
+	struct app *app = ctx;
+
+	if (app->requests)
+		requests_cycle_ended(app->requests, a, f);
 }
 
 /* ---- relays ---- */
@@ -136,20 +187,17 @@ static void apply_accounts(struct app *app, bool spread)
 		app->options->nonly, spread);
 }
 
-/* Ends the start or a reload; `systemctl status` shows the text. */
-static void tell_ready(const struct app *app, const char *note)
+/* Mail goes on without the control socket; multidropctl then says where it has looked. */
+static bool listen_for_requests(struct app *app, struct err *err)
 {
-	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-	size_t enabled = 0;
-
-	for (size_t i = 0; i < app->config->naccounts; i++)
-		enabled += app->config->accounts[i]->enabled;
-	strbuf_addf(&text, "%zu of %zu accounts enabled%s", enabled, app->config->naccounts, note);
-	sysd_ready(strbuf_str(&text));
+	if (!requests_listen(app->requests, app->config->control_socket, err))
+		return true;
+	app_log(EV_CONTROL_FAILED, err->text, "multidropctl cannot reach this daemon there");
+	return false;
 }
 
-/* False: the configuration was refused and the old one stays. */
-static bool reload(struct app *app)
+/* False: refused. What there is to say, one line each, is added to `said`. */
+static bool reload(struct app *app, struct strbuf *said)
 {
 	struct faults faults = { 0 };
 	struct relays relays, old_relays = app->relays;
@@ -158,9 +206,11 @@ static bool reload(struct app *app)
 	struct config *new = conf_file_load(app->options->config_path, &faults);
 
 	app_log_faults(&faults, EV_CONFIG_REFUSED);
+	faults_print(&faults, said);
 	faults_free(&faults);
 	if (new &&make_relays(app, new, &relays, &err)) {
 		app_log(EV_CONFIG_REFUSED, err.text, "the old configuration stays");
+		strbuf_addf(said, "%s\n", err.text);
 		config_unref(new);
 		new = NULL;
 	}
@@ -172,21 +222,36 @@ static bool reload(struct app *app)
 	relays_free(&old_relays);
 	config_unref(old);
 	app_log(EV_CONFIG_RELOADED, NULL, "configuration reloaded");
+	if (!listen_for_requests(app, &err))
+		strbuf_addf(said, "%s; the control socket stays where it was\n", err.text);
 	return true;
+}
+
+static bool reload_now(void *ctx, struct strbuf *said)
+{
+	struct app *app = ctx;
+
+	if (app->stopping) {
+		strbuf_adds(said, "the daemon is stopping\n");
+		return false;
+	}
+	sysd_reloading();
+	bool taken = reload(app, said);
+	app->note = taken ? "" : "; a new configuration was refused, see the log";
+	tell_ready(app);
+	wake(app);
+	return taken;
 }
 
 /* ---- signals ---- */
 
 static void on_reload(evutil_socket_t fd, short what, void *ctx)
 {
+	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
 	struct app *app = ctx;
 
-	if (app->options->once || app->stopping)
-		return;
-	sysd_reloading();
-	bool good = reload(app);
-	tell_ready(app, good ? "" : "; a new configuration was refused, see the log");
-	wake(app);
+	if (!app->options->once)
+		(void)reload_now(app, &said); /* the log has it */
 }
 
 static void on_due_now(evutil_socket_t fd, short what, void *ctx)
@@ -256,6 +321,16 @@ static bool finished(const struct app *app)
 	return app->stopping || (app->options->once && accounts_finished(&app->accounts));
 }
 
+static void take_requests(struct app *app)
+{
+	struct view view = view_of(app);
+	struct requests_ops ops = { .reload = reload_now, .ctx = app };
+	struct err err;
+
+	app->requests = requests_new(&view, &ops);
+	(void)listen_for_requests(app, &err); /* the log has it */
+}
+
 static int start(struct app *app, struct err *err)
 {
 	struct env *env = &app->env;
@@ -265,6 +340,7 @@ static int start(struct app *app, struct err *err)
 	if (rc)
 		return rc == ENV_NO_STATE ? EX_CANTCREAT : EX_SOFTWARE;
 	env->dry_run = app->options->dry_run;
+	env->metrics = &app->metrics;
 	step_init(&app->schedule, on_schedule, app);
 	app->timer = event_new(env->loop.base, -1, 0, on_timer, app);
 	app->patience = event_new(env->loop.base, -1, 0, on_patience, app);
@@ -306,6 +382,7 @@ static void tear_down(struct app *app)
 	for (size_t i = 0; i < ARRAY_LEN(events); i++)
 		if (events[i])
 			event_free(events[i]);
+	requests_free(app->requests);
 	if (!app->stop_now) { /* else replies are still due, and the process ends with its
 				 connections */
 		backscatter_free(app->backscatter);
@@ -313,13 +390,15 @@ static void tear_down(struct app *app)
 		relays_free(&app->relays);
 		env_close(&app->env);
 	}
+	metrics_free(&app->metrics);
+	free(app->told);
 	config_unref(app->config);
 }
 
 int app_run(struct config *config, const struct app_options *options)
 {
-	struct app app = { .options = options, .config = config };
-	struct accounts_ops ops = { .wake = wake, .ctx = &app };
+	struct app app = { .options = options, .config = config, .note = "" };
+	struct accounts_ops ops = { .wake = wake, .ended = on_cycle_ended, .ctx = &app };
 	struct err err = { 0 };
 	int lock = -1, status = 0;
 
@@ -341,9 +420,10 @@ int app_run(struct config *config, const struct app_options *options)
 			"multidropd cannot start");
 	} else {
 		if (!options->once) {
+			take_requests(&app);
 			app_log(EV_DAEMON_STARTED, NULL,
 				"multidropd " MULTIDROPD_VERSION " started");
-			tell_ready(&app, "");
+			tell_ready(&app);
 		}
 		log_sink_buffer(true);
 		run(&app);

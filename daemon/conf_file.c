@@ -23,10 +23,17 @@ static char *folder(const char *variable, const char *otherwise)
 	return first.len ? mem_strndup(first.ptr, first.len) : mem_strdup(otherwise);
 }
 
-static void root_defaults(struct config *c)
+char *conf_default_socket(void)
 {
 	char *runtime AUTO(mem_freep) = folder("RUNTIME_DIRECTORY", "/run/multidropd");
-	struct strbuf socket = STRBUF_INIT;
+	struct strbuf path = STRBUF_INIT;
+
+	strbuf_addf(&path, "%s/control", runtime);
+	return strbuf_take(&path);
+}
+
+static void root_defaults(struct config *c)
+{
 	char host[256] = "";
 
 	/* No resolver here: the test of a configuration must not touch the network. */
@@ -35,8 +42,7 @@ static void root_defaults(struct config *c)
 	else
 		c->hostname = mem_strdup(host);
 	c->state_dir = folder("STATE_DIRECTORY", "/var/lib/multidropd");
-	strbuf_addf(&socket, "%s/control", runtime);
-	c->control_socket = strbuf_take(&socket);
+	c->control_socket = conf_default_socket();
 }
 
 /* Names become file names, log fields and metric labels. */
@@ -284,6 +290,21 @@ struct config *conf_file_load(const char *path, struct faults *faults)
 		return NULL;
 	}
 	return t.config;
+}
+
+char *conf_file_socket(const char *path, struct faults *faults)
+{
+	struct conf_tree t = { .config = config_new(), .faults = faults };
+	char *socket = NULL;
+
+	conf_tree_load(&t, path);
+	if (!faults->errors) {
+		build_root(&t, t.sections[0]);
+		socket = mem_strdup(t.config->control_socket);
+	}
+	conf_tree_free(&t);
+	config_unref(t.config);
+	return socket;
 }
 
 void faults_print(const struct faults *f, struct strbuf *out)

@@ -18,6 +18,15 @@
  */
 struct config *conf_file_load(const char *path, struct faults *faults);
 
+/*
+ * Where the daemon of this configuration listens, without a look at what else it says or at its
+ * secrets, which whoever may use the socket need not be able to read. The caller's to free; NULL:
+ * the files cannot be read or parsed, and `faults` says why.
+ */
+char *conf_file_socket(const char *path, struct faults *faults);
+
+char *conf_default_socket(void); /* where it does not say; the caller's to free */
+
 /* "FILE:LINE: message" (warnings: "FILE:LINE: warning: message"), one a line, appended to out. */
 void faults_print(const struct faults *f, struct strbuf *out);
 

@@ -282,6 +282,20 @@ int set_path(const struct conf_row *row, struct strview text, const char *file, 
 	return 0;
 }
 
+int set_socket(const struct conf_row *row, struct strview text, const char *file, void *field,
+	struct err *err)
+{
+	char *path AUTO(mem_freep) = NULL;
+	int rc = set_path(row, text, file, &path, err);
+
+	if (rc)
+		return rc;
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return bad(err, sv_str(path), "is longer than a socket's path may be");
+	store_string(field, sv_str(path));
+	return 0;
+}
+
 static bool is_host(struct strview text)
 {
 	char *host AUTO(mem_freep) = mem_strndup(text.ptr, text.len);

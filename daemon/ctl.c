@@ -95,34 +95,9 @@ void ctl_add_time(struct strbuf *out, wall_t at)
 	strbuf_adds(out, text);
 }
 
-json_t *ctl_json_time(wall_t at)
-{
-	time_t seconds = (time_t)(at / 1000);
-	char text[40] = "";
-	struct tm tm;
-
-	if (!at || !gmtime_r(&seconds, &tm))
-		return json_null();
-	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm); /* it fits */
-	return json_string(text);
-}
-
 void ctl_add_foreign(struct strbuf *out, const char *text)
 {
 	escape_foreign(out, sv_str(text));
-}
-
-json_t *ctl_json(const char *text)
-{
-	AUTO(strbuf_free) struct strbuf escaped = STRBUF_INIT;
-
-	if (!text)
-		return json_null();
-	json_t *value = json_string(text);
-	if (value)
-		return value;
-	ctl_add_foreign(&escaped, text);
-	return json_string(strbuf_str(&escaped));
 }
 
 int ctl_print_json(json_t *take_value)

@@ -7,9 +7,8 @@
 #pragma once
 
 #include "core/config.h"
+#include "show.h"
 #include "store_sqlite.h"
-
-#include <jansson.h>
 
 #define CTL_REFUSED 1 /* refused or failed; the reason is on stderr */
 
@@ -20,8 +19,10 @@ struct ctl_call {                          /* the command line, borrowed */
 	const char *config_path, *account; /* account NULL: not given */
 	const char *argument;              /* what stands behind the options, or NULL */
 	const char *to;                    /* --to, or NULL */
+	const char *socket;                /* --socket, or NULL */
 	uint32_t samples;
-	bool json, yes;
+	bool json, yes, all, wait;
+	bool config_given; /* config_path is --config, not the default */
 };
 
 int ctl_explain(const struct ctl_call *call);
@@ -32,6 +33,12 @@ int ctl_held_release(const struct ctl_call *call);
 int ctl_held_discard(const struct ctl_call *call);
 int ctl_trace(const struct ctl_call *call);
 int ctl_adopt(const struct ctl_call *call);
+int ctl_status(const struct ctl_call *call);
+int ctl_fetch(const struct ctl_call *call);
+int ctl_pause(const struct ctl_call *call);
+int ctl_resume(const struct ctl_call *call);
+int ctl_reload(const struct ctl_call *call);
+int ctl_metrics(const struct ctl_call *call);
 
 /* "multidropctl: TEXT" on stderr; returns CTL_REFUSED. */
 int ctl_fail(const char *fmt, ...) format_like(1, 2);
@@ -50,10 +57,6 @@ int ctl_open(const struct ctl_call *call, struct config **config,
 int ctl_become_owner(const char *state_dir) must_check;
 /* The state of a daemon that may be running; it is not made. 0, or the exit status. */
 int ctl_open_state(const struct config *config, struct store **store) must_check;
-/* For people, in local time; for programs, in UTC (RFC 3339, 0 is null). */
-void ctl_add_time(struct strbuf *out, wall_t at);
-json_t *ctl_json_time(wall_t at);
-/* Any text as a JSON string: what is not UTF-8 is escaped. NULL becomes null. */
-json_t *ctl_json(const char *text);
-int ctl_print_json(json_t *take_value); /* indented; returns 0 */
+void ctl_add_time(struct strbuf *out, wall_t at); /* for people, in local time */
+int ctl_print_json(json_t *take_value);           /* indented; returns 0 */
 void ctl_add_foreign(struct strbuf *out, const char *text);

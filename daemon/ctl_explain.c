@@ -270,9 +270,10 @@ static json_t *json_recipients(const struct resolution *res)
 	for (size_t i = 0; i < res->nrecipients; i++) {
 		const struct resolved_recipient *r = &res->recipients[i];
 		json_array_append_new(list,
-			json_pack("{s:o, s:o, s:o, s:i, s:b}", "address", ctl_json(r->address),
-				"original", ctl_json(r->original), "header", ctl_json(r->header),
-				"line", (int)r->line, "unknown", r->unknown));
+			json_pack("{s:o, s:o, s:o, s:i, s:b}", "address",
+				show_json_text(r->address), "original", show_json_text(r->original),
+				"header", show_json_text(r->header), "line", (int)r->line,
+				"unknown", r->unknown));
 	}
 	return list;
 }
@@ -284,9 +285,9 @@ static json_t *json_candidates(const struct resolution *res)
 	for (size_t i = 0; i < res->ncandidates; i++) {
 		const struct candidate *c = &res->candidates[i];
 		json_array_append_new(list,
-			json_pack("{s:o, s:i, s:o, s:s, s:o}", "header", ctl_json(c->header),
-				"line", (int)c->line, "value", ctl_json(c->value), "verdict",
-				verdict_name(c->verdict), "detail", ctl_json(c->detail)));
+			json_pack("{s:o, s:i, s:o, s:s, s:o}", "header", show_json_text(c->header),
+				"line", (int)c->line, "value", show_json_text(c->value), "verdict",
+				verdict_name(c->verdict), "detail", show_json_text(c->detail)));
 	}
 	return list;
 }
@@ -298,7 +299,7 @@ static json_t *json_boundary(const struct explanation *x)
 
 	return json_pack("{s:o, s:o}", "line",
 		is_field ? json_integer(x->header.fields[x->res.boundary].line) : json_null(),
-		"reason", ctl_json(x->res.boundary_reason));
+		"reason", show_json_text(x->res.boundary_reason));
 }
 
 static int print_json(const struct explanation *x)
@@ -306,9 +307,9 @@ static int print_json(const struct explanation *x)
 	const struct resolution *res = &x->res;
 
 	return ctl_print_json(json_pack("{s:o, s:o, s:o, s:s, s:o, s:o}", "sender",
-		ctl_json(res->sender), "recipients", json_recipients(res), "unresolved",
-		ctl_json(res->unresolved), "action", resolve_action_name(res->action), "candidates",
-		json_candidates(res), "boundary", json_boundary(x)));
+		show_json_text(res->sender), "recipients", json_recipients(res), "unresolved",
+		show_json_text(res->unresolved), "action", resolve_action_name(res->action),
+		"candidates", json_candidates(res), "boundary", json_boundary(x)));
 }
 
 int ctl_explain(const struct ctl_call *call)

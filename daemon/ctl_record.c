@@ -116,9 +116,9 @@ int record_text(
 static int append_rcpt(void *ctx, const struct stored_rcpt *r)
 {
 	json_array_append_new(ctx,
-		json_pack("{s:o, s:b, s:s, s:o, s:o}", "address", ctl_json(r->address),
+		json_pack("{s:o, s:b, s:s, s:o, s:o}", "address", show_json_text(r->address),
 			"postmaster", r->postmaster, "outcome", outcome_name(r->outcome), "reply",
-			ctl_json(r->reply), "at", ctl_json_time(r->at)));
+			show_json_text(r->reply), "at", show_json_time(r->at)));
 	return 0;
 }
 
@@ -134,11 +134,12 @@ json_t *record_json(struct store *store, const struct stored_record *r, struct e
 	add_where(r, &where);
 	return json_pack(
 		"{s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id",
-		(json_int_t)r->id, "account", ctl_json(r->account), "uidl", ctl_json(r->uid),
-		"message_id", ctl_json(r->message_id), "sender", ctl_json(r->sender), "size",
-		(json_int_t)r->octets, "attempts", (json_int_t)r->attempts, "state",
-		is_gone(r) ? "gone" : places[r->state].name, "where", ctl_json(strbuf_str(&where)),
-		"since", ctl_json_time(since(r)), "first_seen", ctl_json_time(r->first_at), "relay",
-		ctl_json(r->relay), "reason", ctl_json(r->reason), "redirect",
-		ctl_json(r->redirect), "recipients", rcpts);
+		(json_int_t)r->id, "account", show_json_text(r->account), "uidl",
+		show_json_text(r->uid), "message_id", show_json_text(r->message_id), "sender",
+		show_json_text(r->sender), "size", (json_int_t)r->octets, "attempts",
+		(json_int_t)r->attempts, "state", is_gone(r) ? "gone" : places[r->state].name,
+		"where", show_json_text(strbuf_str(&where)), "since", show_json_time(since(r)),
+		"first_seen", show_json_time(r->first_at), "relay", show_json_text(r->relay),
+		"reason", show_json_text(r->reason), "redirect", show_json_text(r->redirect),
+		"recipients", rcpts);
 }

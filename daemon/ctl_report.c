@@ -118,7 +118,7 @@ static json_t *json_list(const struct survey_list *l)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < l->n; i++)
-		json_array_append_new(list, ctl_json(l->items[i]));
+		json_array_append_new(list, show_json_text(l->items[i]));
 	return list;
 }
 
@@ -130,10 +130,10 @@ static json_t *json_headers(const struct survey *s)
 		const struct survey_row *row = &s->rows[i];
 		json_array_append_new(list,
 			json_pack("{s:o, s:i, s:i, s:s?, s:i, s:i, s:b}", "header",
-				ctl_json(row->header), "present", (int)row->present, "in_domains",
-				(int)row->ours, "position", position_of(row), "resolves",
-				(int)row->hits, "local_parts", (int)row->distinct, "constant",
-				row->constant));
+				show_json_text(row->header), "present", (int)row->present,
+				"in_domains", (int)row->ours, "position", position_of(row),
+				"resolves", (int)row->hits, "local_parts", (int)row->distinct,
+				"constant", row->constant));
 	}
 	return list;
 }
@@ -155,9 +155,9 @@ static json_t *json_answer(const struct survey *s)
 
 	if (s->verdict != SURVEY_FOUND)
 		return json_null();
-	return json_pack("{s:o, s:s, s:s, s:s, s:i}", "header", ctl_json(row->header), "position",
-		survey_position_name(row->best), "place", survey_place_name(row->best), "pick",
-		survey_pick_name(row->pick), "resolves", (int)row->hits);
+	return json_pack("{s:o, s:s, s:s, s:s, s:i}", "header", show_json_text(row->header),
+		"position", survey_position_name(row->best), "place", survey_place_name(row->best),
+		"pick", survey_pick_name(row->pick), "resolves", (int)row->hits);
 }
 
 static int print_json(const struct probe_report *r, const char *stanza)
@@ -173,7 +173,7 @@ static int print_json(const struct probe_report *r, const char *stanza)
 		found ? survey_certainty_name(s->certainty) : NULL, "doubts", json_list(&s->doubts),
 		"warnings", json_list(&s->warnings));
 
-	json_object_set_new(o, "stanza", found ? ctl_json(stanza) : json_null());
+	json_object_set_new(o, "stanza", found ? show_json_text(stanza) : json_null());
 	return ctl_print_json(o);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "core/metrics.h"
 #include "core/store.h"
 #include "spool.h"
 #include "transport.h"
@@ -14,6 +15,7 @@ struct env {
 	struct turn turn;
 	struct store *store;
 	struct spool_area spool;
+	struct metrics *metrics; /* counts what is logged about accounts; NULL: nothing */
 	/* Over all relays, for the grouping of commits (env.c): */
 	unsigned approaching;  /* transactions that are about to send their content */
 	struct step_list gate; /* content is out, the dot waits for its record */

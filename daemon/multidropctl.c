@@ -15,44 +15,68 @@ struct command {
 	const char *name, *options; /* the letters that it takes */
 	const char *arguments, *help;
 	const char *about; /* for its own --help */
-	bool argument;     /* takes one, and needs it */
+	enum { NO_ARGUMENT, ARGUMENT, MAY_HAVE_ARGUMENT } argument;
 	int (*run)(const struct ctl_call *call);
 };
 
 static const struct command commands[] = {
+	{ "status", "csj", "[-c FILE|-s PATH] [--json] [ACCOUNT]",
+		"what the running daemon does, when it logs in next, and why then", "",
+		MAY_HAVE_ARGUMENT, ctl_status },
+	{ "fetch", "csAw", "[-c FILE|-s PATH] [--wait] ACCOUNT|--all", "asks for a cycle now",
+		"No limit is overridden: min_interval, login_limit, locks, a pause and a "
+		"suspension "
+		"hold.\n"
+		"If there can be no cycle now, the answer says why and when the next login is "
+		"allowed\n"
+		"(exit status 1); it is made then.\n",
+		MAY_HAVE_ARGUMENT, ctl_fetch },
+	{ "pause", "cs", "[-c FILE|-s PATH] ACCOUNT", "no more cycles, until resume",
+		"Survives a restart. A running cycle is ended: what is past its final dot is "
+		"finished,\n"
+		"the rest stays with the provider.\n",
+		ARGUMENT, ctl_pause },
+	{ "resume", "cs", "[-c FILE|-s PATH] ACCOUNT",
+		"ends a pause, or a suspension after refused passwords", "", ARGUMENT, ctl_resume },
+	{ "reload", "cs", "[-c FILE|-s PATH]", "reads the configuration again, as SIGHUP does",
+		"If it is refused, its faults are shown and the old one stays (exit status 1).\n",
+		NO_ARGUMENT, ctl_reload },
+	{ "metrics", "cs", "[-c FILE|-s PATH]", "the daemon's numbers, for Prometheus", "",
+		NO_ARGUMENT, ctl_metrics },
 	{ "explain", "acj", "-a ACCOUNT [-c FILE] [--json] MESSAGE|-",
 		"whom a message would go to, and why; offline",
 		"Reads a stored message, from a file or with - from standard input, and shows its "
 		"header\n"
 		"with the trust boundary, the verdict on each candidate line, the recipients, the\n"
 		"envelope sender and what would be done. Nothing is sent or stored.\n",
-		true, ctl_explain },
-	{ "probe", "acsj", "-a ACCOUNT [-c FILE] [--samples N] [--json]",
+		ARGUMENT, ctl_explain },
+	{ "probe", "acnj", "-a ACCOUNT [-c FILE] [--samples N] [--json]",
 		"which header of a maildrop carries the recipient; one login",
 		"Logs in once (locks, min_interval and login_limit hold as for the daemon), reads "
 		"the\n"
 		"headers of the newest messages with TOP, changes nothing on the server, and "
 		"prints\n"
 		"what each header says, and the configuration that follows from it.\n",
-		false, ctl_probe },
-	{ "held list", "cj", "[-c FILE] [--json]", "messages that wait for a decision", "", false,
-		ctl_held_list },
+		NO_ARGUMENT, ctl_probe },
+	{ "held list", "cj", "[-c FILE] [--json]", "messages that wait for a decision", "",
+		NO_ARGUMENT, ctl_held_list },
 	{ "held show", "cj", "[-c FILE] [--json] ID", "one of them: recipients, replies, reason",
-		"", true, ctl_held_show },
+		"", ARGUMENT, ctl_held_show },
 	{ "held release", "ct", "[-c FILE] [--to ADDR] ID", "tries it again in the next cycle",
 		"Those who have the message do not get it again. With --to only ADDR gets it, "
 		"whatever\n"
 		"its header says.\n",
-		true, ctl_held_release },
+		ARGUMENT, ctl_held_release },
 	{ "held discard", "c", "[-c FILE] ID", "deletes it at the provider in the next cycle",
-		"Whatever `keep` says; there is no copy of it here.\n", true, ctl_held_discard },
+		"Whatever `keep` says; there is no copy of it here.\n", ARGUMENT,
+		ctl_held_discard },
 	{ "trace", "cj", "[-c FILE] [--json] PATTERN", "what became of a message",
 		"PATTERN is a Message-ID, an address (recipient or envelope sender), a UIDL, or a "
 		"part of\n"
 		"the relay's reply of at least five characters, such as its queue id. Newest "
 		"first;\n"
 		"messages are remembered for 30 days after they have left the provider's server.\n",
-		true, ctl_trace },
+		ARGUMENT, ctl_trace },
 	{ "adopt", "cy", "[-c FILE] [--yes] ACCOUNT",
 		"takes what lies in a maildrop as already delivered; one login",
 		"For moving from another fetcher: nothing is fetched, nothing is deleted now. From "
@@ -60,16 +84,19 @@ static const struct command commands[] = {
 		"`keep` decides about these messages as about delivered ones: unless it is "
 		"\"forever\",\n"
 		"they will be deleted, and --yes is asked for.\n",
-		true, ctl_adopt },
+		ARGUMENT, ctl_adopt },
 };
 
 static const struct option options[] = {
 	{ "account", required_argument, NULL, 'a' },
 	{ "config", required_argument, NULL, 'c' },
-	{ "samples", required_argument, NULL, 's' },
+	{ "samples", required_argument, NULL, 'n' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "to", required_argument, NULL, 't' },
 	{ "yes", no_argument, NULL, 'y' },
+	{ "socket", required_argument, NULL, 's' },
+	{ "all", no_argument, NULL, 'A' },
+	{ "wait", no_argument, NULL, 'w' },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -81,10 +108,13 @@ static const struct {
 } option_help[] = {
 	{ 'a', "  -a, --account NAME   the account, as the configuration names it\n" },
 	{ 'c', "  -c, --config FILE    configuration (" CONF_FILE_DEFAULT ")\n" },
-	{ 's', "      --samples N      read at most N messages, 1 to 500 (50)\n" },
+	{ 's', "  -s, --socket PATH    the daemon's control_socket\n" },
+	{ 'n', "      --samples N      read at most N messages, 1 to 500 (50)\n" },
 	{ 'j', "      --json           print JSON\n" },
 	{ 't', "      --to ADDR        deliver to this address only\n" },
 	{ 'y', "      --yes            the messages may be deleted, as `keep` says\n" },
+	{ 'A', "      --all            every enabled account\n" },
+	{ 'w', "      --wait           end with the cycle, and tell how it went\n" },
 };
 
 static int help(void)
@@ -96,7 +126,7 @@ static int help(void)
 	printf("\n  -V, --version   print the version and exit\n"
 	       "  -h, --help      print this and exit; behind a command: more about that\n\n"
 	       "Exit status: 0 done; 1 refused or failed, with the reason on stderr; 64 usage;\n"
-	       "78 configuration.\n");
+	       "69 daemon not reachable; 78 configuration.\n");
 	return 0;
 }
 
@@ -134,11 +164,21 @@ static int take_option(const struct command *c, int letter, struct ctl_call *cal
 		break;
 	case 'c':
 		call->config_path = optarg;
+		call->config_given = true;
+		break;
+	case 's':
+		call->socket = optarg;
+		break;
+	case 'A':
+		call->all = true;
+		break;
+	case 'w':
+		call->wait = true;
 		break;
 	case 'j':
 		call->json = true;
 		break;
-	case 's':
+	case 'n':
 		if (!sv_number(sv_str(optarg), CTL_SAMPLES_MAX, &number) || !number)
 			return misuse(c, "--samples is a number from 1 to 500");
 		call->samples = (uint32_t)number;
@@ -158,15 +198,17 @@ static int run_command(const struct command *c, int argc, char **argv)
 	struct ctl_call call = { .config_path = CONF_FILE_DEFAULT, .samples = CTL_SAMPLES_DEFAULT };
 	int letter;
 
-	while ((letter = getopt_long(argc, argv, "a:c:h", options, NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, "a:c:s:h", options, NULL)) != -1) {
 		int status = take_option(c, letter, &call);
 		if (status >= 0)
 			return status;
 	}
 	if (strchr(c->options, 'a') && !call.account)
 		return misuse(c, "--account is missing");
-	if (argc - optind != c->argument)
-		return misuse(c, c->argument ? "one argument is wanted" : "too many words");
+	if (c->argument == ARGUMENT && argc - optind != 1)
+		return misuse(c, "one argument is wanted");
+	if (argc - optind > (c->argument != NO_ARGUMENT))
+		return misuse(c, "too many words");
 	call.argument = argv[optind];
 	int status = c->run(&call);
 	if (fflush(stdout) || ferror(stdout))

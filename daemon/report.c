@@ -31,18 +31,28 @@ static void read_between_the_lines(struct fetch *f)
 		strbuf_str(&said));
 }
 
-void report_end(struct fetch *f)
+void report_summary(const struct fetch *f, char *text, size_t size)
 {
-	char text[512];
 	const struct fetch_stats *s = &f->stats;
-	uint64_t ms = (uint64_t)(env_now(f->env) - f->started);
 
-	read_between_the_lines(f);
-	if (f->err.class == ERR_NONE) {
-		snprintf(text, sizeof text,
+	if (f->err.class == ERR_NONE) /* both fit, or are cut */
+		(void)snprintf(text, size,
 			"%" PRIu32 " listed, %" PRIu32 " delivered, %" PRIu32 " deferred, %" PRIu32
 			" held, %" PRIu32 " suppressed, %" PRIu32 " deleted",
 			s->listed, s->delivered, s->deferred, s->held, s->suppressed, s->deleted);
+	else
+		(void)snprintf(text, size, "%s:%u: %s", f->account->provider->host,
+			f->account->provider->port, f->err.text);
+}
+
+void report_end(struct fetch *f)
+{
+	char text[512];
+	uint64_t ms = (uint64_t)(env_now(f->env) - f->started);
+
+	read_between_the_lines(f);
+	report_summary(f, text, sizeof text);
+	if (f->err.class == ERR_NONE) {
 		fetch_log(f,
 			&(struct log_entry){ .event = EV_CYCLE_FINISHED,
 				.duration_ms = ms ? ms : 1,
@@ -56,8 +66,6 @@ void report_end(struct fetch *f)
 				.error = class,
 				.reason = f->err.text,
 				.text = refusals[f->err.class].text });
-	snprintf(text, sizeof text, "%s:%u: %s", f->account->provider->host,
-		f->account->provider->port, f->err.text);
 	fetch_log(f,
 		&(struct log_entry){ .event = EV_CYCLE_FAILED,
 			.error = class,

@@ -5,3 +5,5 @@
 #include "fetch.h"
 
 void report_end(struct fetch *f);
+/* Its result in one sentence. */
+void report_summary(const struct fetch *f, char *text, size_t size);

@@ -73,6 +73,7 @@ void relay_connect_failed(struct relay *r, const struct err *err, const char *re
 	bool went_down;
 
 	smtp_pool_failed(&r->pool, env_now(r->env), env_chance(r->env), &went_down);
+	r->fault = err ? *err : (struct err){ .text = "the connection was lost" };
 	r->probe = false;
 	if (went_down)
 		relay_note(r, EV_RELAY_DOWN, reply, err,
@@ -208,6 +209,16 @@ const struct conf_relay *relay_conf(const struct relay *r)
 bool relay_is_down(const struct relay *r)
 {
 	return r->pool.down;
+}
+
+const struct smtp_pool *relay_pool(const struct relay *r)
+{
+	return &r->pool;
+}
+
+const char *relay_fault(const struct relay *r)
+{
+	return r->pool.down ? r->fault.text : "";
 }
 
 void relay_probe(struct relay *r)

@@ -55,6 +55,8 @@ void relay_submit(struct relay *r, struct relay_job *job);
  */
 bool relay_cancel(struct relay *r, struct relay_job *job);
 bool relay_is_down(const struct relay *r);
+const struct smtp_pool *relay_pool(const struct relay *r);
+const char *relay_fault(const struct relay *r); /* why it is down; "" when it is not */
 void relay_probe(
 	struct relay *r); /* while down: connect when the pause is over, even without a job */
 void relay_stop(struct relay *r);   /* closes idle sessions; waiting jobs come back, no new ones */

@@ -33,6 +33,7 @@ struct relay {
 	const struct conf_relay *conf;
 	struct relay_ops ops;
 	struct smtp_pool pool;
+	struct err fault; /* of the last connect that failed */
 	bool probe, stopping, retiring;
 	TAILQ_HEAD(, session) sessions; /* the one used last in front */
 	TAILQ_HEAD(, relay_job) jobs;

@@ -25,6 +25,11 @@ void sysd_stopping(void)
 	(void)sd_notify(0, "STOPPING=1");
 }
 
+void sysd_status(const char *text)
+{
+	(void)sd_notifyf(0, "STATUS=%s", text);
+}
+
 void sysd_watchdog(void)
 {
 	(void)sd_notify(0, "WATCHDOG=1");

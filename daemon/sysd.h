@@ -6,5 +6,6 @@
 void sysd_ready(const char *status); /* one line for people */
 void sysd_reloading(void);           /* sysd_ready() ends it */
 void sysd_stopping(void);
+void sysd_status(const char *text);
 void sysd_watchdog(void);         /* the loop turns */
 msec_t sysd_watchdog_every(void); /* how often it wants to hear that; 0: never */

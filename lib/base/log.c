@@ -59,6 +59,8 @@ static const struct {
 		"ce0215675f6d4f9a91512939f4441f3d" },
 	[EV_LIMIT_EXCEEDED] = { "limit.exceeded", LVL_WARNING, true,
 		"799ec9f385dc44b982d1eec529daa9da" },
+	[EV_CONTROL_FAILED] = { "control.failed", LVL_WARNING, false,
+		"d0b75141a6ce4c5c82927b77a7024b17" },
 	[EV_STATE_FAILED] = { "state.failed", LVL_ERROR, true, "c4269b90a27e4ac3ae60309efdab061d" },
 	[EV_CONNECTION_OPENED] = { "connection.opened", LVL_DEBUG, false, NULL },
 	[EV_CONNECTION_CLOSED] = { "connection.closed", LVL_DEBUG, false, NULL },

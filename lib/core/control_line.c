@@ -85,12 +85,15 @@ int control_parse(struct strview line, struct control_request *out, struct err *
 	return rest.len ? refuse(err, "one word too many:", rest) : 0;
 }
 
-void control_format(struct strbuf *out, const struct control_request *r)
+int control_format(struct strbuf *out, const struct control_request *r)
 {
+	if (r->account.len && !is_printable(r->account)) /* a LF in it would be a second line */
+		return -1;
 	strbuf_addf(out, CONTROL_PROTOCOL " %s", verbs[r->verb].name);
 	if (r->all || r->account.len) {
 		strbuf_addc(out, ' ');
 		strbuf_addv(out, r->all ? SV("*") : r->account);
 	}
 	strbuf_adds(out, r->wait ? " wait\n" : "\n");
+	return 0;
 }

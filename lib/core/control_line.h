@@ -38,5 +38,5 @@ struct control_request {
 
 /* A line without its LF. -1: err->text is a sentence for whoever sent it. */
 int control_parse(struct strview line, struct control_request *out, struct err *err) must_check;
-/* The line that control_parse() reads as `r`, with its LF. */
-void control_format(struct strbuf *out, const struct control_request *r);
+/* The line that control_parse() reads as `r`, with its LF. -1: no account has that name. */
+int control_format(struct strbuf *out, const struct control_request *r) must_check;

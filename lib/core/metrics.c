@@ -32,7 +32,7 @@ static const struct family {
 	[METRIC_LOGIN_BUDGET] = { "login_budget", GAUGE, { "provider", NULL },
 		"Logins that login_limit still allows in the current login_window." },
 	[METRIC_LAST_SUCCESS] = { "last_success_timestamp_seconds", GAUGE, { "account", NULL },
-		"When the last cycle that ended well began." },
+		"When a cycle last ended well." },
 	[METRIC_NEXT_DUE] = { "next_due_timestamp_seconds", GAUGE, { "account", NULL },
 		"When the next cycle is due; absent while there will be none." },
 	[METRIC_HELD] = { "held", GAUGE, { "account", NULL },

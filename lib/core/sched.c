@@ -61,14 +61,18 @@ static void learn(struct sched *s, wall_t wall, msec_t interval, msec_t told)
 
 static void count(struct sched_kept *k, wall_t wall, const struct sched_result *r)
 {
+	if (r->logged_in)
+		k->announced = least(r->announced, SCHED_DELAY_MAX_MSEC);
+	if (r->cut) {
+		k->auth_failures = r->logged_in ? 0 : k->auth_failures;
+		return;
+	}
 	k->failures = r->class == ERR_NONE ? 0 : k->failures + 1;
 	k->busy = r->class == ERR_BUSY ? k->busy + 1 : 0;
 	if (r->class == ERR_AUTH)
 		k->auth_failures++;
 	else if (r->logged_in || r->class == ERR_BUSY) /* the password was right */
 		k->auth_failures = 0;
-	if (r->logged_in)
-		k->announced = least(r->announced, SCHED_DELAY_MAX_MSEC);
 	if (r->class == ERR_NONE)
 		k->last_success = wall;
 }

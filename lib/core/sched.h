@@ -47,6 +47,7 @@ struct sched {
 /* How a cycle ended. */
 struct sched_result {
 	enum err_class class; /* ERR_NONE: well */
+	bool cut;             /* by us or by the relay: it says nothing about the provider */
 	bool logged_in;
 	msec_t announced; /* LOGIN-DELAY, when logged in; 0: none */
 	msec_t told;      /* by ERR_THROTTLE; 0: it named no time */

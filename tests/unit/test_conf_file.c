@@ -194,8 +194,6 @@ static const struct {
 		"main.conf:4: warning: provider \"p\": passwords and mail cross the network in "
 		"clear text\n" },
 	/* not yet there */
-	{ "control_socket = \"/x\"\n" WITH(""),
-		"main.conf:1: control_socket \"/x\" is not yet supported\n" },
 	{ IN_PROVIDER("tls_pin = { \"sha256//x\" }\n"),
 		"main.conf:4: tls_pin \"sha256//x\" is not yet supported\n" },
 	{ IN_RELAY("xforward = true\n"), "main.conf:3: xforward \"true\" is not yet supported\n" },

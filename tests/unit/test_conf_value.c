@@ -1,4 +1,4 @@
-/* Durations and sizes. */
+/* Durations, sizes, and the path of a socket. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +7,9 @@
 #include <cmocka.h>
 
 #include "conf_file.h"
+#include "conf_value.h"
+
+#include <stdlib.h>
 
 static void test_units(void **state)
 {
@@ -44,10 +47,29 @@ static void test_units(void **state)
 	}
 }
 
+/* sockaddr_un has 108 octets, with the NUL. */
+static void test_path_of_a_socket(void **state)
+{
+	char path[120];
+	char *out = NULL;
+	struct err err;
+
+	memset(path, 'x', sizeof path);
+	path[0] = '/';
+	assert_int_equal(set_socket(NULL, sv(path, 106), NULL, &out, &err), 0);
+	assert_int_equal(set_socket(NULL, sv(path, 107), NULL, &out, &err), 0);
+	assert_int_equal(strlen(out), 107);
+	assert_int_equal(set_socket(NULL, sv(path, 108), NULL, &out, &err), -1);
+	assert_non_null(strstr(err.text, "longer than a socket's path may be"));
+	assert_int_equal(set_socket(NULL, sv(path, 0), NULL, &out, &err), -1);
+	free(out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_units),
+		cmocka_unit_test(test_path_of_a_socket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,7 +42,7 @@ static void understands(void **state)
 		if (r.verb != rows[i].verb || !sv_eq(r.account, sv_str(rows[i].account)) ||
 			r.all != rows[i].all || r.wait != rows[i].wait)
 			fail_msg("%s: read as something else", rows[i].line);
-		control_format(&again, &r);
+		assert_int_equal(control_format(&again, &r), 0);
 		assert_int_equal(again.ptr[again.len - 1], '\n');
 		again.ptr[again.len - 1] = '\0';
 		assert_string_equal(again.ptr, rows[i].line);
@@ -88,11 +88,24 @@ static void refuses(void **state)
 	}
 }
 
+static void writes_no_second_line(void **state)
+{
+	static const char *const names[] = { "a\nb", "a b", "a\r", "\n", "\x7f", "\xc3\xa4" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		AUTO(strbuf_free) struct strbuf line = STRBUF_INIT;
+		struct control_request r = { .verb = CONTROL_PAUSE, .account = sv_str(names[i]) };
+		assert_int_equal(control_format(&line, &r), -1);
+		assert_int_equal(line.len, 0);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(understands),
 		cmocka_unit_test(refuses),
+		cmocka_unit_test(writes_no_second_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

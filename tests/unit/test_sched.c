@@ -273,6 +273,27 @@ static void a_missing_permit_moves_the_due_time_only(void **state)
 	assert_int_equal(s.due_since, 4000); /* its place in the queue */
 }
 
+/* A stop or a dead relay says nothing about the provider: no back-off, no success, no way out of
+ * one. */
+static void what_was_cut_off_counts_as_nothing(void **state)
+{
+	struct sched_result cut = { .class = ERR_TEMP, .cut = true, .logged_in = true };
+	struct sched s = { 0 };
+
+	sched_init(&s, 0, 0, 0, 1);
+	sched_started(&s, 0, 1000);
+	assert_false(sched_ended(&s, 0, 2000, 10 * MINUTE, &cut, 0));
+	assert_int_equal(s.kept.failures, 0);
+	assert_int_equal(s.kept.last_success, 0);
+	assert_int_equal(s.next_due, 10 * MINUTE);
+
+	s.kept.failures = s.kept.auth_failures = 2;
+	assert_false(sched_ended(&s, 0, 2000, 10 * MINUTE, &cut, 0));
+	assert_int_equal(s.kept.failures, 2);
+	assert_int_equal(s.kept.auth_failures, 0); /* the password was right */
+	assert_int_equal(s.next_due, 20 * MINUTE);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -288,6 +309,7 @@ int main(void)
 		cmocka_unit_test(a_disguised_limit_is_seen_once),
 		cmocka_unit_test(paused_and_suspended_are_never_due),
 		cmocka_unit_test(a_missing_permit_moves_the_due_time_only),
+		cmocka_unit_test(what_was_cut_off_counts_as_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,11 +11,23 @@ def program():
     return os.environ.get("MULTIDROPCTL", beside)
 
 
-def run(*args, stdin=b""):
-    done = subprocess.run([program(), *args], input=stdin, capture_output=True,
+def run(*args, stdin=b"", prefix=()):
+    """prefix: a command that runs it, such as setpriv."""
+    done = subprocess.run([*prefix, program(), *args], input=stdin, capture_output=True,
                           timeout=daemon.RUN_TIMEOUT, env=daemon.environment())
     return daemon.Run(done.returncode, done.stdout.decode("utf-8", "backslashreplace"),
                       done.stderr.decode("utf-8", "backslashreplace"))
+
+
+def ask(config, *args, prefix=()):
+    """A command for the running daemon."""
+    return run(*args, "-s", config.top["control_socket"], prefix=prefix)
+
+
+def status(config):
+    """What `status --json` says, as an object; `accounts` by name."""
+    said = json.loads(ask(config, "status", "--json").stdout)
+    return said | {"accounts": {a["name"]: a for a in said["accounts"]}}
 
 
 def explain(config, message, *args, account="sammel"):

@@ -45,7 +45,8 @@ class Config:
         self.path = os.path.join(directory, "multidropd.conf")
         self.state = os.path.join(directory, "state")
         os.makedirs(self.state, exist_ok=True)
-        self.top = {"hostname": "gate.firma.example", "state_dir": self.state}
+        self.top = {"hostname": "gate.firma.example", "state_dir": self.state,
+                    "control_socket": os.path.join(directory, "control")}
         self.providers, self.relays, self.accounts = {}, {}, {}
 
     def provider(self, name, **keys):

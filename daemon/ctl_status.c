@@ -1,0 +1,332 @@
+/*
+ * multidropctl status: the daemon's JSON as it is, or as a page for people.
+ *
+ * The page: one line that says whether all is well, a line or two for each thing that is not, with
+ * what to do, and tables. Owns nothing.
+ */
+#include "ctl_daemon.h"
+#include "ctl_table.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <time.h>
+
+struct page {
+	const json_t *status;
+	struct paper paper;
+	wall_t now;
+};
+
+/* ---- reading it ---- */
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text ? text : "";
+}
+
+static json_int_t number_of(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+/* 0: null. */
+static wall_t time_of(const json_t *o, const char *key)
+{
+	struct tm tm = { 0 };
+	const char *text = text_of(o, key);
+
+	return *text && strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm) ? (wall_t)timegm(&tm) * 1000 : 0;
+}
+
+static bool is_state(const json_t *o, const char *state)
+{
+	return !strcmp(text_of(o, "state"), state);
+}
+
+/* How the last cycle ended. Success is noted at its end, so it is never older than its start. */
+static const char *result_of(const json_t *account)
+{
+	wall_t start = time_of(account, "last_start"), success = time_of(account, "last_success");
+
+	if (is_state(account, "connecting") || is_state(account, "fetching"))
+		return "running";
+	if (!start)
+		return "none yet";
+	if (success >= start)
+		return "ok";
+	return time_of(account, "last_error_at") >= start ? "failed" : "cut short";
+}
+
+/* ---- cells ---- */
+
+static void add_ago(struct strbuf *out, const struct page *page, wall_t at)
+{
+	if (!at) {
+		strbuf_adds(out, "never");
+		return;
+	}
+	show_span(out, page->now - at);
+	strbuf_adds(out, " ago");
+}
+
+static void cell_ago(struct table *t, const struct page *page, wall_t at)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+
+	add_ago(&text, page, at);
+	table_add(t, PLAIN, strbuf_str(&text));
+}
+
+static void cell_in(struct table *t, const struct page *page, wall_t at, const char *otherwise)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+
+	if (!at) {
+		table_add(t, PLAIN, otherwise);
+		return;
+	}
+	if (at <= page->now) {
+		table_add(t, PLAIN, "now");
+		return;
+	}
+	strbuf_adds(&text, "in ");
+	show_span(&text, at - page->now);
+	table_add(t, PLAIN, strbuf_str(&text));
+}
+
+static void cell_number(struct table *t, enum colour colour, const json_t *o, const char *key)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+
+	if (json_is_integer(json_object_get(o, key)))
+		strbuf_addf(&text, "%" JSON_INTEGER_FORMAT, number_of(o, key));
+	else
+		strbuf_adds(&text, "-");
+	table_add(t, colour, strbuf_str(&text));
+}
+
+static void titles(struct table *t, const char *const *names)
+{
+	for (; *names; names++, t->columns++)
+		table_add(t, BOLD, *names);
+}
+
+/* ---- what is not well ---- */
+
+static enum colour state_colour(const json_t *account)
+{
+	if (json_is_true(json_object_get(account, "trouble")))
+		return RED;
+	return is_state(account, "paused") || is_state(account, "waiting") ? YELLOW : PLAIN;
+}
+
+static void complain(const struct page *page, const json_t *account)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+	const char *name = text_of(account, "name");
+
+	strbuf_addf(&text, "%s: %s", name, text_of(account, "next_text"));
+	if (*text_of(account, "last_error") &&
+		strcmp(text_of(account, "next_reason"), "relay-down")) {
+		strbuf_addf(&text, "; %s (", text_of(account, "last_error"));
+		add_ago(&text, page, time_of(account, "last_error_at"));
+		strbuf_adds(&text, ")");
+	}
+	paper_line(&page->paper, RED, strbuf_str(&text));
+	strbuf_clear(&text);
+	if (is_state(account, "suspended"))
+		strbuf_addf(&text,
+			"  correct the password, then: multidropctl reload; was it right, "
+			"then: multidropctl resume %s",
+			name);
+	else if (is_state(account, "backoff"))
+		strbuf_addf(&text,
+			"  it is tried again by itself; at once with: multidropctl fetch %s", name);
+	if (text.len)
+		paper_line(&page->paper, PLAIN, strbuf_str(&text));
+}
+
+static void complain_relay(const struct page *page, const json_t *relay)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+
+	strbuf_addf(
+		&text, "relay %s: down: %s", text_of(relay, "name"), text_of(relay, "last_error"));
+	paper_line(&page->paper, RED, strbuf_str(&text));
+	paper_line(&page->paper, PLAIN,
+		"  mail stays at the provider until it is back; nothing is fetched for it");
+}
+
+static void complaints(const struct page *page, json_int_t held)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(page->status, "accounts"), i,
+		o) if (json_is_true(json_object_get(o, "trouble"))) complain(page, o);
+	json_array_foreach(json_object_get(page->status, "relays"), i, o) if (is_state(o, "down"))
+		complain_relay(page, o);
+	if (!held)
+		return;
+	strbuf_addf(&text,
+		"%" JSON_INTEGER_FORMAT
+		" held: waiting for a decision; see: multidropctl held list",
+		held);
+	paper_line(&page->paper, YELLOW, strbuf_str(&text));
+}
+
+static void add_part(struct strbuf *out, size_t n, const char *one, const char *many)
+{
+	if (n)
+		strbuf_addf(out, "%s%zu %s", out->len ? ", " : "", n, n == 1 ? one : many);
+}
+
+/* "All is well: 12 accounts, 1 paused", or what is not. Then the reasons. */
+static void print_top(const struct page *page)
+{
+	AUTO(strbuf_free) struct strbuf bad = STRBUF_INIT;
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+	size_t i, n = 0, paused = 0, disabled = 0, trouble = 0, down = 0;
+	json_int_t held = 0;
+	json_t *o;
+
+	json_array_foreach(json_object_get(page->status, "accounts"), i, o)
+	{
+		n++;
+		paused += is_state(o, "paused");
+		disabled += is_state(o, "disabled");
+		trouble += json_is_true(json_object_get(o, "trouble"));
+		held += number_of(o, "held");
+	}
+	json_array_foreach(json_object_get(page->status, "relays"), i, o) down +=
+		is_state(o, "down");
+	add_part(&bad, trouble, "account in trouble", "accounts in trouble");
+	add_part(&bad, down, "relay down", "relays down");
+	add_part(&bad, (size_t)held, "message held", "messages held");
+	strbuf_adds(&text, bad.len ? "Not all is well: " : "All is well: ");
+	strbuf_addv(&text, strbuf_view(&bad));
+	strbuf_addf(&text, "%s%zu account%s", bad.len ? "; of " : "", n, n == 1 ? "" : "s");
+	if (paused)
+		strbuf_addf(&text, ", %zu paused", paused);
+	if (disabled)
+		strbuf_addf(&text, ", %zu disabled", disabled);
+	paper_line(&page->paper, bad.len ? RED : GREEN, strbuf_str(&text));
+	complaints(page, held);
+}
+
+/* ---- tables ---- */
+
+static void print_accounts(const struct page *page)
+{
+	static const char *const names[] = { "ACCOUNT", "STATE", "LAST CYCLE", "RESULT",
+		"LAST SUCCESS", "NEXT", "DELIVERED", "HELD", "TO DELETE", "LOGINS LEFT", "WHY THEN",
+		NULL };
+	struct table t = { 0 };
+	json_t *o;
+	size_t i;
+
+	titles(&t, names);
+	json_array_foreach(json_object_get(page->status, "accounts"), i, o)
+	{
+		const char *result = result_of(o);
+		table_add(&t, PLAIN, text_of(o, "name"));
+		table_add(&t, state_colour(o), text_of(o, "state"));
+		cell_ago(&t, page, time_of(o, "last_start"));
+		table_add(&t, strcmp(result, "failed") ? PLAIN : RED, result);
+		cell_ago(&t, page, time_of(o, "last_success"));
+		cell_in(&t, page, time_of(o, "next_due"), "-");
+		cell_number(&t, PLAIN, o, "delivered");
+		cell_number(&t, number_of(o, "held") ? YELLOW : PLAIN, o, "held");
+		cell_number(&t, PLAIN, o, "pending_delete");
+		cell_number(&t, PLAIN, o, "logins_left");
+		table_add(&t, PLAIN, text_of(o, "next_text"));
+	}
+	table_print(&t, &page->paper);
+	table_free(&t);
+}
+
+static void print_providers(const struct page *page)
+{
+	static const char *const names[] = { "PROVIDER", "LOGINS", "NEXT LOGIN", NULL };
+	struct table t = { 0 };
+	json_t *o;
+	size_t i;
+
+	titles(&t, names);
+	json_array_foreach(json_object_get(page->status, "providers"), i, o)
+	{
+		AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+		json_int_t limit = number_of(o, "login_limit");
+		strbuf_addf(&text, "%" JSON_INTEGER_FORMAT, number_of(o, "logins_in_window"));
+		if (limit)
+			strbuf_addf(&text, " of %" JSON_INTEGER_FORMAT, limit);
+		strbuf_adds(&text, " in ");
+		show_span(&text, (msec_t)number_of(o, "login_window_seconds") * 1000);
+		table_add(&t, PLAIN, text_of(o, "name"));
+		table_add(&t, time_of(o, "next_login_allowed") ? YELLOW : PLAIN, strbuf_str(&text));
+		cell_in(&t, page, time_of(o, "next_login_allowed"), "now");
+	}
+	table_print(&t, &page->paper);
+	table_free(&t);
+}
+
+static void print_relays(const struct page *page)
+{
+	static const char *const names[] = { "RELAY", "STATE", "IDLE", "BUSY", "NEXT TRY", NULL };
+	struct table t = { 0 };
+	json_t *o;
+	size_t i;
+
+	titles(&t, names);
+	json_array_foreach(json_object_get(page->status, "relays"), i, o)
+	{
+		bool down = is_state(o, "down");
+		table_add(&t, PLAIN, text_of(o, "name"));
+		table_add(&t, down ? RED : PLAIN, text_of(o, "state"));
+		cell_number(&t, PLAIN, o, "idle");
+		cell_number(&t, PLAIN, o, "busy");
+		cell_in(&t, page, time_of(o, "next_try"), down ? "with the next cycle" : "-");
+	}
+	table_print(&t, &page->paper);
+	table_free(&t);
+}
+
+static void print_page(const json_t *status)
+{
+	struct page page = { .status = status, .paper = paper_of_stdout() };
+
+	page.now = time_of(status, "now");
+	print_top(&page);
+	putchar('\n');
+	print_accounts(&page);
+	putchar('\n');
+	print_relays(&page);
+	putchar('\n');
+	print_providers(&page);
+}
+
+int ctl_status(const struct ctl_call *call)
+{
+	struct control_request request = { .verb = CONTROL_STATUS_OF,
+		.account = sv_str(call->argument) };
+	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
+	int rc = ctl_ask(call, &request, &said);
+
+	if (rc)
+		return rc;
+	json_t *status = json_loads(strbuf_str(&said), 0, NULL);
+	if (!json_is_object(status)) {
+		json_decref(status);
+		return ctl_fail("the daemon's answer cannot be read");
+	}
+	if (call->json)
+		return ctl_print_json(status);
+	print_page(status);
+	json_decref(status);
+	return 0;
+}

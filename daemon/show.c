@@ -1,0 +1,59 @@
+/* Times and foreign text; see show.h. Owns nothing. */
+#include "show.h"
+
+#include "base/encode.h"
+
+#include <inttypes.h>
+#include <time.h>
+
+json_t *show_json_time(wall_t at)
+{
+	time_t seconds = (time_t)(at / 1000);
+	char text[40] = "";
+	struct tm tm;
+
+	if (!at || !gmtime_r(&seconds, &tm))
+		return json_null();
+	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm); /* it fits */
+	return json_string(text);
+}
+
+json_t *show_json_text(const char *text)
+{
+	AUTO(strbuf_free) struct strbuf escaped = STRBUF_INIT;
+
+	if (!text)
+		return json_null();
+	json_t *value = json_string(text);
+	if (value)
+		return value;
+	escape_foreign(&escaped, sv_str(text));
+	return json_string(strbuf_str(&escaped));
+}
+
+void show_span(struct strbuf *out, msec_t span)
+{
+	int64_t s = (span + 999) / 1000, min = s / 60, h = min / 60;
+
+	if (s < 120)
+		strbuf_addf(out, "%" PRId64 " s", s > 0 ? s : 0);
+	else if (min < 120)
+		strbuf_addf(out, "%" PRId64 " min", min);
+	else if (h < 10 && min % 60)
+		strbuf_addf(out, "%" PRId64 " h %" PRId64 " min", h, min % 60);
+	else if (h < 48)
+		strbuf_addf(out, "%" PRId64 " h", h);
+	else
+		strbuf_addf(out, "%" PRId64 " d", h / 24);
+}
+
+void show_clock(struct strbuf *out, wall_t at)
+{
+	time_t seconds = (time_t)(at / 1000);
+	char text[16] = "";
+	struct tm tm;
+
+	if (localtime_r(&seconds, &tm))
+		(void)strftime(text, sizeof text, "%H:%M:%S", &tm); /* it fits */
+	strbuf_adds(out, text);
+}

@@ -1,0 +1,16 @@
+/*
+ * Times and foreign text as people and programs read them, in multidropctl and in what the daemon
+ * answers it.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/strbuf.h"
+
+#include <jansson.h>
+
+json_t *show_json_time(wall_t at);        /* RFC 3339, UTC; 0 is null */
+json_t *show_json_text(const char *text); /* what is not UTF-8 is escaped; NULL is null */
+/* "40 s", "12 min", "3 h 20 min", "4 d": for people, rounded to what matters. */
+void show_span(struct strbuf *out, msec_t span);
+void show_clock(struct strbuf *out, wall_t at); /* "10:42:07", local time */
