@@ -216,6 +216,17 @@ static void check_ca_file(struct conf_tree *t, const struct conf_section *s, con
 			t->faults, conf_at(s, "tls_ca_file"), "tls_ca_file %s: %s", path, err.text);
 }
 
+static void join_relay(struct conf_tree *t, const struct conf_section *s)
+{
+	struct conf_relay *r = s->object;
+
+	check_ca_file(t, s, r->tls.ca_file);
+	if (conf_text(s, "user"))
+		conf_secret_load(t, s, true, &r->password);
+	else
+		conf_secret_unused(t, s);
+}
+
 static void join(struct conf_tree *t)
 {
 	for (size_t i = 0; i < t->nsections; i++) {
@@ -225,7 +236,7 @@ static void join(struct conf_tree *t)
 			check_ca_file(t, s, ((struct conf_provider *)s->object)->tls.ca_file);
 			break;
 		case CONF_RELAY:
-			check_ca_file(t, s, ((struct conf_relay *)s->object)->tls.ca_file);
+			join_relay(t, s);
 			break;
 		case CONF_ACCOUNT:
 			join_account(t, s);

@@ -121,6 +121,8 @@ bool conf_describe(size_t i, struct conf_described *out);
  */
 void conf_secret_load(
 	struct conf_tree *t, const struct conf_section *s, bool used, struct secret *out);
+/* A password without a user is one for nothing. */
+void conf_secret_unused(struct conf_tree *t, const struct conf_section *s);
 
 /* conf_map.c */
 void conf_domains_normalise(

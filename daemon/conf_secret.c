@@ -178,3 +178,11 @@ void conf_secret_load(
 		out->command = mem_strdup(value);
 	}
 }
+
+void conf_secret_unused(struct conf_tree *t, const struct conf_section *s)
+{
+	for (size_t i = 0; i < ARRAY_LEN(origins); i++)
+		if (conf_text(s, origins[i].key))
+			fault_add(t->faults, conf_at(s, origins[i].key), "%s without user",
+				origins[i].key);
+}

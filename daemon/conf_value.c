@@ -252,8 +252,6 @@ int set_word(const struct conf_row *row, struct strview text, const char *file, 
 	for (const struct conf_word *w = row->words; w->text; w++) {
 		if (!sv_eq(text, sv_str(w->text)))
 			continue;
-		if (w->later)
-			return bad(err, text, "is not yet supported");
 		if (field)
 			memcpy(field, &w->value, sizeof w->value);
 		return 0;

@@ -10,7 +10,6 @@
 struct conf_word {
 	const char *text;
 	unsigned value;
-	bool later; /* not yet supported */
 };
 
 struct conf_row;

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "identity.h"
+#include "mail/received.h"
 #include "mail/rewrite.h"
 
 #include <inttypes.h>
@@ -214,6 +215,8 @@ static void submit(struct transit *t, const size_t *indices, size_t n)
 		.rcpts = rcpts,
 		.nrcpts = n,
 		.eightbit = spool_eightbit(t->spool),
+		.client_name = t->client_name,
+		.client_ip = t->client_ip,
 		.notify_never = relay_conf(t->fetch->relay)->notify_never };
 	build_head(j, &t->delivery.rcpts[indices[0]]);
 	j->job.mail.octets = j->job.head.len + spool_octets(t->spool) - t->header.body_offset + 2;
@@ -384,6 +387,8 @@ void deliver_start(struct transit *t)
 	struct err err = { 0 };
 	int rc = 0;
 
+	received_client(&t->header, r->boundary, account->rules.trusted_by,
+		account->rules.ntrusted_by, &t->client_name, &t->client_ip);
 	delivery_init(&t->delivery, account);
 	if (r->action == ACTION_HOLD && !t->redirect) {
 		transit_hold(t, r->unresolved);

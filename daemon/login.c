@@ -75,32 +75,58 @@ static int md5(struct strview in, uint8_t out[POP3_MD5_OCTETS])
 	return EVP_Digest(in.ptr, in.len, out, NULL, EVP_md5(), NULL) == 1 ? 0 : -1;
 }
 
+/* SASL_COUNT: none in particular. */
+static const enum sasl_mech mechanisms[] = { [AUTH_AUTO] = SASL_COUNT,
+	[AUTH_USER] = SASL_COUNT,
+	[AUTH_APOP] = SASL_COUNT,
+	[AUTH_PLAIN] = SASL_PLAIN,
+	[AUTH_LOGIN] = SASL_LOGIN,
+	[AUTH_CRAM_MD5] = SASL_CRAM_MD5,
+	[AUTH_SCRAM_SHA_256] = SASL_SCRAM_SHA_256,
+	[AUTH_XOAUTH2] = SASL_XOAUTH2,
+	[AUTH_OAUTHBEARER] = SASL_OAUTHBEARER };
+
+static enum pop3_auth pop3_auth(enum auth_mode auth)
+{
+	if (mechanisms[auth] != SASL_COUNT)
+		return POP3_AUTH_SASL;
+	if (auth == AUTH_USER)
+		return POP3_AUTH_USER;
+	return auth == AUTH_APOP ? POP3_AUTH_APOP : POP3_AUTH_AUTO;
+}
+
 struct pop3_params login_pop3_params(const struct login *l, const struct conf_account *a)
 {
 	static const enum pop3_tls tls[] = { [TLS_NONE] = POP3_TLS_NONE,
 		[TLS_STARTTLS] = POP3_TLS_STLS,
 		[TLS_IMPLICIT] = POP3_TLS_IMPLICIT };
-	static const struct {
-		enum pop3_auth auth;
-		enum sasl_mech mech;
-	} auth[] = { [AUTH_AUTO] = { POP3_AUTH_AUTO, SASL_COUNT },
-		[AUTH_USER] = { POP3_AUTH_USER, SASL_COUNT },
-		[AUTH_APOP] = { POP3_AUTH_APOP, SASL_COUNT },
-		[AUTH_PLAIN] = { POP3_AUTH_SASL, SASL_PLAIN },
-		[AUTH_LOGIN] = { POP3_AUTH_SASL, SASL_LOGIN },
-		[AUTH_CRAM_MD5] = { POP3_AUTH_SASL, SASL_CRAM_MD5 },
-		[AUTH_SCRAM_SHA_256] = { POP3_AUTH_SASL, SASL_SCRAM_SHA_256 },
-		[AUTH_XOAUTH2] = { POP3_AUTH_SASL, SASL_XOAUTH2 },
-		[AUTH_OAUTHBEARER] = { POP3_AUTH_SASL, SASL_OAUTHBEARER } };
 	const struct conf_provider *p = a->provider;
 
 	return (struct pop3_params){ .user = sv_str(a->user),
 		.password = login_secret(l),
 		.tls = tls[p->tls.mode],
-		.auth = auth[p->auth].auth,
-		.mech = auth[p->auth].mech,
+		.auth = pop3_auth(p->auth),
+		.mech = mechanisms[p->auth],
 		.md5 = md5,
 		.renewable = l->secret->command,
 		.timeout_ms = (uint32_t)p->timeout_ms,
 		.lf_lines = p->lf_lines };
+}
+
+struct smtp_params login_smtp_params(
+	const struct login *l, const struct conf_relay *r, const char *helo)
+{
+	static const enum smtp_tls tls[] = { [TLS_NONE] = SMTP_TLS_NONE,
+		[TLS_OPPORTUNISTIC] = SMTP_TLS_OPPORTUNISTIC,
+		[TLS_STARTTLS] = SMTP_TLS_STARTTLS,
+		[TLS_IMPLICIT] = SMTP_TLS_IMPLICIT };
+
+	return (struct smtp_params){ .helo = helo,
+		.lmtp = r->lmtp,
+		.tls = tls[r->tls.mode],
+		.user = sv_str(r->user),
+		.password = login_secret(l),
+		.mech = mechanisms[r->auth],
+		.xforward = r->xforward,
+		.dot_timeout_ms = (uint32_t)r->dot_timeout_ms };
 }

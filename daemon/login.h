@@ -9,6 +9,7 @@
 #include "command.h"
 #include "core/config.h"
 #include "proto/pop3.h"
+#include "proto/smtp.h"
 #include "transport.h"
 
 #define LOGIN_COMMAND_MSEC 30000 /* for a password_command to end */
@@ -40,3 +41,6 @@ int login_target(const struct conf_provider *p, struct transport_target *target,
 	must_check;
 /* Borrows from l and the account. */
 struct pop3_params login_pop3_params(const struct login *l, const struct conf_account *a);
+/* Borrows from l, the relay's section and helo. */
+struct smtp_params login_smtp_params(
+	const struct login *l, const struct conf_relay *r, const char *helo);

@@ -91,8 +91,10 @@ int relay_make_tls(const struct conf_relay *conf, struct tls_client **tls, struc
 	*tls = NULL;
 	if (conf->tls.mode == TLS_NONE)
 		return 0;
-	return tls_client_new(conf->host ? conf->host : "localhost", conf->tls.ca_file,
-		conf->tls.mode != TLS_OPPORTUNISTIC, tls, err);
+	/* A password is said to nobody but him whom it is meant for. */
+	bool verify = conf->tls.mode != TLS_OPPORTUNISTIC || conf->user;
+	return tls_client_new(
+		conf->host ? conf->host : "localhost", conf->tls.ca_file, verify, tls, err);
 }
 
 /* The idle session used last: the others may then reach their idle timeout. */

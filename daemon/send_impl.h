@@ -5,14 +5,16 @@
 
 #include "base/log.h"
 #include "env.h"
+#include "login.h"
 #include "send.h"
 
 enum session_state { SESSION_CONNECTING, SESSION_IDLE, SESSION_BUSY, SESSION_LEAVING };
 
 struct session {
 	struct relay *relay;
-	struct transport *transport;
-	struct smtp *smtp; /* NULL until connected */
+	struct login login;          /* its command runs before the connection is made */
+	struct transport *transport; /* NULL until then */
+	struct smtp *smtp;           /* NULL until connected */
 	enum session_state state;
 	struct relay_job *job;
 	bool sending;     /* the body is going out */
@@ -35,6 +37,7 @@ struct relay {
 	struct smtp_pool pool;
 	struct err fault; /* of the last connect that failed */
 	bool probe, stopping, retiring;
+	bool xforward_refused;          /* said so once */
 	TAILQ_HEAD(, session) sessions; /* the one used last in front */
 	TAILQ_HEAD(, relay_job) jobs;
 	size_t njobs;

@@ -34,6 +34,7 @@ void session_free(struct session *s)
 	step_cancel(&s->relay->env->gate, &s->gate);
 	turn_cancel_after(turn, &s->after_commit);
 	turn_cancel_flush(turn, &s->flush);
+	login_free(&s->login);
 	transport_free(s->transport);
 	smtp_free(s->smtp);
 	event_free(s->timer);
@@ -177,6 +178,7 @@ static void session_ready(struct session *s)
 	struct relay *r = s->relay;
 	bool came_up;
 
+	login_free(&s->login);
 	s->state = SESSION_IDLE;
 	s->idle_since = env_now(r->env);
 	smtp_pool_ready(&r->pool, &came_up);
@@ -191,6 +193,20 @@ static void session_ready(struct session *s)
 	}
 }
 
+/* One line is enough: it will refuse the next ones too. */
+static void note_xforward(struct relay *r, const struct smtp_reply *reply)
+{
+	struct strbuf said AUTO(strbuf_free) = STRBUF_INIT;
+
+	if (r->xforward_refused)
+		return;
+	r->xforward_refused = true;
+	strbuf_addf(&said, "%d %s", reply->code, reply->text);
+	relay_note(r, EV_RELAY_WARNING, strbuf_str(&said), NULL,
+		"XFORWARD is offered and refused: mail goes on without the client's address; the "
+		"relay has to authorize this host for it");
+}
+
 /* What the machine reports. False: the session is gone. */
 static bool session_event(struct session *s, struct smtp_event *ev)
 {
@@ -202,6 +218,9 @@ static bool session_event(struct session *s, struct smtp_event *ev)
 		break;
 	case SMTP_READY:
 		session_ready(s);
+		break;
+	case SMTP_XFORWARD_REFUSED:
+		note_xforward(s->relay, &ev->reply);
 		break;
 	case SMTP_BODY:
 		return session_body(s);
@@ -237,20 +256,14 @@ void session_assign(struct session *s, struct relay_job *job)
 static void on_open(void *ctx)
 {
 	struct session *s = ctx;
-	const struct conf_relay *conf = s->relay->conf;
-	msec_t now = env_now(s->relay->env);
-	static const enum smtp_tls tls[] = { [TLS_NONE] = SMTP_TLS_NONE,
-		[TLS_OPPORTUNISTIC] = SMTP_TLS_OPPORTUNISTIC,
-		[TLS_STARTTLS] = SMTP_TLS_STARTTLS,
-		[TLS_IMPLICIT] = SMTP_TLS_IMPLICIT };
+	struct relay *r = s->relay;
+	msec_t now = env_now(r->env);
 
 	if (s->smtp) {
 		smtp_secured(s->smtp, now);
 	} else {
-		struct smtp_params params = { .helo = s->relay->config->hostname,
-			.lmtp = conf->lmtp,
-			.tls = tls[conf->tls.mode],
-			.dot_timeout_ms = (uint32_t)conf->dot_timeout_ms };
+		struct smtp_params params =
+			login_smtp_params(&s->login, r->conf, r->config->hostname);
 		s->smtp = smtp_new(&params, now);
 	}
 	want_flush(s);
@@ -340,28 +353,48 @@ static const struct transport_ops session_ops = {
 	.on_closed = on_closed,
 };
 
-void session_open(struct relay *r)
+static void connect_to_relay(struct session *s)
 {
-	struct transport_target target = { .host = r->conf->host,
-		.unix_path = r->conf->unix_path,
-		.port = r->conf->port,
+	const struct conf_relay *conf = s->relay->conf;
+	struct transport_target target = { .host = conf->host,
+		.unix_path = conf->unix_path,
+		.port = conf->port,
 		.first = true, /* an answer to a dot should be on record before anything else
 				  happens */
-		.tls_at_once = r->conf->tls.mode == TLS_IMPLICIT,
+		.tls_at_once = conf->tls.mode == TLS_IMPLICIT,
 		.handshake_ms = SMTP_TIMEOUT_DATA_MS };
 	struct err err;
 
-	smtp_pool_opening(&r->pool);
-	if (relay_make_tls(r->conf, &target.tls, &err)) {
-		relay_connect_failed(r, &err, NULL);
-		return;
-	}
+	if (relay_make_tls(conf, &target.tls, &err))
+		session_end(s, &err, NULL);
+	else
+		s->transport = transport_open(&s->relay->env->loop, &target, &session_ops, s);
+}
+
+static void on_secret(void *ctx, const struct err *err)
+{
+	struct session *s = ctx;
+
+	if (err)
+		session_end(s, err, NULL);
+	else
+		connect_to_relay(s);
+}
+
+void session_open(struct relay *r)
+{
 	struct session *s = mem_zalloc(sizeof *s);
+	struct err err;
+
+	smtp_pool_opening(&r->pool);
 	s->relay = r;
 	s->timer = event_new(r->env->loop.base, -1, 0, on_timer, s);
 	step_init(&s->gate, on_gate, s);
 	step_init(&s->after_commit, on_durable, s);
 	step_init(&s->flush, session_flush, s);
 	TAILQ_INSERT_HEAD(&r->sessions, s, entry);
-	s->transport = transport_open(&r->env->loop, &target, &session_ops, s);
+	login_init(&s->login, &r->conf->password, on_secret, s);
+	int rc = login_get(&s->login, r->env->loop.base, &err);
+	if (rc <= 0)
+		on_secret(s, rc ? &err : NULL);
 }

@@ -391,6 +391,8 @@ void transit_free(struct transit *t)
 	resolution_free(&t->resolution);
 	delivery_free(&t->delivery);
 	free(t->message_id);
+	free(t->client_name);
+	free(t->client_ip);
 	free(t->redirect);
 	free(t->uid);
 	free(t);

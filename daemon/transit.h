@@ -39,9 +39,10 @@ struct transit {
 	struct resolution resolution;
 	struct delivery delivery;
 	char *message_id;
-	char *redirect; /* an administrator's word where it goes, or NULL */
-	char *uid;      /* without UIDL: "sha256:" and the digest, once it is known; else NULL */
-	char id[64];    /* X-Multidrop-Id */
+	char *client_name, *client_ip; /* who handed it to the provider; NULL: not known */
+	char *redirect;                /* an administrator's word where it goes, or NULL */
+	char *uid;   /* without UIDL: "sha256:" and the digest, once it is known; else NULL */
+	char id[64]; /* X-Multidrop-Id */
 	uint8_t content[STORE_DIGEST_OCTETS]; /* without trace and envelope lines, for `dedupe` */
 	unsigned jobs, tries;
 	TAILQ_HEAD(, delivery_job) in_flight;

@@ -121,6 +121,13 @@ static void provider_free(struct conf_provider *p)
 	free(p);
 }
 
+static void secret_free(struct secret *s)
+{
+	mem_wipe(s->bytes, s->len);
+	free(s->bytes);
+	free(s->command);
+}
+
 static void relay_free(struct conf_relay *r)
 {
 	free(r->keys.items);
@@ -128,6 +135,8 @@ static void relay_free(struct conf_relay *r)
 	free(r->host);
 	free(r->unix_path);
 	tls_free(&r->tls);
+	free(r->user);
+	secret_free(&r->password);
 	free(r->sender);
 	free(r->sender_fallback);
 	free(r);
@@ -142,13 +151,6 @@ static void map_free(struct map_entry *map, size_t n)
 		free(map[i].left);
 	}
 	free(map);
-}
-
-static void secret_free(struct secret *s)
-{
-	mem_wipe(s->bytes, s->len);
-	free(s->bytes);
-	free(s->command);
 }
 
 static void account_free(struct conf_account *a)
@@ -292,10 +294,27 @@ static void check_relay_unix(const struct conf_relay *r, struct faults *f)
 			"relay \"%s\": no TLS over a unix socket", r->name);
 }
 
+/* Over TLS only; the certificate is checked, with "opportunistic" too (daemon/send.c). */
+static void check_relay_login(const struct conf_relay *r, struct faults *f)
+{
+	if (!r->user)
+		return;
+	if (r->tls.mode == TLS_NONE)
+		fault_warn(f, at(&r->keys, "user", r->place),
+			"relay \"%s\": no password is said without TLS, so with tls \"none\" "
+			"nothing "
+			"will be delivered",
+			r->name);
+	if (r->unix_path)
+		fault_add(f, at(&r->keys, "user", r->place),
+			"relay \"%s\": no login over a unix socket", r->name);
+}
+
 static void check_relay(const struct conf_relay *r, struct faults *f)
 {
 	if (r->unix_path)
 		check_relay_unix(r, f);
+	check_relay_login(r, f);
 	if (r->lmtp && !r->unix_path && r->port == SMTP_PORT) /* RFC 2033 section 5 */
 		fault_add(f, at(&r->keys, "port", r->place),
 			"relay \"%s\": LMTP must not use port 25 (RFC 2033); 24 is the default",

@@ -54,6 +54,13 @@ struct conf_keys {
 	size_t n, cap;
 };
 
+/* A secret has a type of its own, so that nothing prints it by accident; wiped when freed. */
+struct secret {
+	char *bytes;
+	size_t len;
+	char *command; /* prints it, at each login; then there are no bytes. NULL: none */
+};
+
 struct conf_tls {
 	enum tls_mode mode;
 	char *ca_file; /* NULL: the system's store */
@@ -86,19 +93,15 @@ struct conf_relay {
 	uint16_t port;
 	bool lmtp;
 	struct conf_tls tls;
+	char *user; /* NULL: no login */
+	struct secret password;
+	enum auth_mode auth;
 	uint32_t connections, max_messages, max_recipients;
 	msec_t idle_timeout_ms, dot_timeout_ms;
 	enum sender_mode sender_mode;
 	char *sender;          /* SENDER_FIXED */
 	char *sender_fallback; /* "" is null */
 	bool notify_never, xforward;
-};
-
-/* A secret has a type of its own, so that nothing prints it by accident; wiped when freed. */
-struct secret {
-	char *bytes;
-	size_t len;
-	char *command; /* prints it, at each login; then there are no bytes. NULL: none */
 };
 
 struct conf_account {

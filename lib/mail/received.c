@@ -14,6 +14,8 @@
 
 #include <arpa/inet.h>
 
+#define CLIENT_NAME_OCTETS 255 /* RFC 1035 section 3.1 */
+
 enum token_kind {
 	TOK_END,
 	TOK_WORD,
@@ -475,4 +477,49 @@ size_t received_boundary(
 	return bounded(h->n, SV(""),
 		ntrusted_by ? "no Received line of a host in trusted_by" : "no Received line",
 		reason);
+}
+
+/* The usual form of an address; NULL: it is none. */
+static char *address_text(struct strview ip)
+{
+	char text[INET6_ADDRSTRLEN];
+	AUTO(mem_freep) char *given = mem_strndup(ip.ptr, ip.len);
+	struct in6_addr a;
+
+	if (inet_pton(AF_INET, given, &a) == 1)
+		return mem_strdup(given);
+	if (inet_pton(AF_INET6, given, &a) != 1)
+		return NULL;
+	if (IN6_IS_ADDR_V4MAPPED(&a))
+		return mem_strdup(inet_ntop(AF_INET, &a.s6_addr[12], text, sizeof text));
+	return mem_strdup(inet_ntop(AF_INET6, &a, text, sizeof text));
+}
+
+static bool is_host_name(struct strview name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		int c = ascii_lower((unsigned char)name.ptr[i]);
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.')
+			return false;
+	}
+	return name.len && name.len <= CLIENT_NAME_OCTETS;
+}
+
+void received_client(const struct header *h, size_t boundary, char *const *trusted_by,
+	size_t ntrusted_by, char **name, char **ip)
+{
+	AUTO(strbuf_free) struct strbuf value = STRBUF_INIT;
+	const struct trust trust = { trusted_by, ntrusted_by };
+	struct received r;
+
+	*name = *ip = NULL;
+	if (boundary >= h->n || !header_is(&h->fields[boundary], "Received"))
+		return;
+	received_read(&h->fields[boundary], &value, &r);
+	if (!r.ip.len || ip_is_private(r.ip) || is_trusted(&trust, r.client) ||
+		is_trusted(&trust, r.ip))
+		return;
+	*ip = address_text(r.ip);
+	if (*ip && is_host_name(r.client))
+		*name = mem_strndup(r.client.ptr, r.client.len);
 }

@@ -43,6 +43,14 @@ void received_read(const struct header_field *f, struct strbuf *value, struct re
 size_t received_boundary(
 	const struct header *h, char *const *trusted_by, size_t ntrusted_by, char **reason);
 
+/*
+ * Who handed the message to the provider: the client of the line at the boundary. *name and *ip (in
+ * the usual form) are the caller's to free; NULL: not known, as the line does not say it, or names
+ * one of the provider's own hosts or an address inside somebody's walls.
+ */
+void received_client(const struct header *h, size_t boundary, char *const *trusted_by,
+	size_t ntrusted_by, char **name, char **ip);
+
 /* Loopback, RFC 1918, RFC 6598, ULA, link-local: inside somebody's own walls. */
 bool ip_is_private(struct strview ip);
 /* host matches a trusted_by entry: equal, or below "*.domain"; without ASCII case. */

@@ -13,7 +13,7 @@
  *   when DATA was answered are the ones that the server took.
  * - Nothing is written in DOT: what follows a final dot waits for its reply.
  */
-#include "proto/smtp.h"
+#include "proto/smtp_impl.h"
 
 #include "base/encode.h"
 
@@ -21,47 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum smtp_state {
-	STATE_GREETING,
-	STATE_EHLO,
-	STATE_HELO,
-	STATE_STARTTLS,
-	STATE_HANDSHAKE,
-	STATE_IDLE,
-	STATE_RSET,
-	STATE_MAIL,
-	STATE_RCPT,
-	STATE_DATA,
-	STATE_BODY,
-	STATE_DOT,
-	STATE_LONE_DOT, /* 354 came and nobody was taken: RFC 2920 section 3.1 */
-	STATE_QUIT,
-	STATE_DEAD,
-	STATE_COUNT
-};
-
-struct smtp {
-	struct smtp_params params;
-	enum smtp_state state;
-	msec_t deadline;
-	struct smtp_reader reader;
-	struct smtp_ext ext;
-	bool secured;
-	bool ready;   /* it once was: what fails now is a transaction, not the relay */
-	bool dirty;   /* the server may have a transaction open: RSET before the next */
-	bool surplus; /* more input lies behind the reply that is being handled */
-	enum smtp_event_type event; /* to be reported */
-	struct err err;             /* of SMTP_FAILED, as is `cause` */
-	struct smtp_reply cause;
-	struct smtp_mail *mail; /* NULL: no transaction */
-	bool utf8;              /* the transaction needs SMTPUTF8 */
-	size_t rcpt;            /* cursor: whose reply is next; see next_rcpt() */
-	size_t left;            /* replies that RCPT or the final dot still owe us */
-	size_t taken;           /* recipients that the server took */
-	struct stuff stuff;
-	struct strbuf out;
-	size_t sent; /* octets at the start of `out` that are gone */
-};
+#define XFORWARD_NAME_MAX_OCTETS 100 /* of 255; each may become three, and a line has 512 */
 
 struct state_row {
 	const char *name;
@@ -72,13 +32,14 @@ struct state_row {
 	int good;            /* first digit of the answer that lets us go on */
 	uint32_t timeout_ms; /* 0: see the comment */
 	bool quiet;          /* that the connection ends here is nobody's fault */
+	enum smtp_state (*challenge)(struct smtp *, const struct smtp_reply *); /* 334 */
 };
 static const struct state_row states[STATE_COUNT];
 
 /* ---- what we say ---- */
 
 /* The one writer of commands. What comes from a message was checked by fit() before. */
-static void say(struct smtp *s, const char *verb, const char *argument, const char *tail)
+void smtp_say(struct smtp *s, const char *verb, const char *argument, const char *tail)
 {
 	ensure(command_safe(sv_str(argument)));
 	strbuf_adds(&s->out, verb);
@@ -87,22 +48,16 @@ static void say(struct smtp *s, const char *verb, const char *argument, const ch
 	strbuf_adds(&s->out, "\r\n");
 }
 
-static void enter_hello(struct smtp *s)
+static void forget_secrets(struct smtp *s)
 {
-	bool extended = s->state == STATE_EHLO;
-
-	s->ext = (struct smtp_ext){ 0 }; /* RFC 3207 section 4.2: forget what was said in clear */
-	s->reader.ext = extended ? &s->ext : NULL;
-	say(s, !extended ? "HELO " : s->params.lmtp ? "LHLO " : "EHLO ", s->params.helo, "");
-}
-
-static void enter_handshake(struct smtp *s)
-{
-	s->event = SMTP_STARTTLS;
+	sasl_free(s->sasl);
+	s->sasl = NULL;
+	s->params.user = s->params.password = s->line = (struct strview){ 0 };
 }
 
 static void enter_idle(struct smtp *s)
 {
+	forget_secrets(s);
 	s->event = s->ready ? SMTP_DONE : SMTP_READY;
 	s->ready = true;
 }
@@ -111,10 +66,11 @@ static void say_rcpt(struct smtp *s, const struct smtp_rcpt *rcpt)
 {
 	bool never = s->mail->notify_never && s->ext.dsn;
 
-	say(s, "RCPT TO:<", rcpt->address, never ? "> NOTIFY=NEVER" : ">");
+	smtp_say(s, "RCPT TO:<", rcpt->address, never ? "> NOTIFY=NEVER" : ">");
 }
 
-static void enter_mail(struct smtp *s)
+/* MAIL, and with PIPELINING all that follows it. */
+static void say_group(struct smtp *s)
 {
 	const struct smtp_mail *mail = s->mail;
 	char size[32] = "", tail[80];
@@ -124,7 +80,7 @@ static void enter_mail(struct smtp *s)
 	snprintf(tail, sizeof tail, ">%s%s%s", size,
 		mail->eightbit && s->ext.eightbitmime ? " BODY=8BITMIME" : "",
 		s->utf8 ? " SMTPUTF8" : "");
-	say(s, "MAIL FROM:<", mail->sender, tail);
+	smtp_say(s, "MAIL FROM:<", mail->sender, tail);
 	s->dirty = true;
 	if (!s->ext.pipelining)
 		return;
@@ -132,7 +88,57 @@ static void enter_mail(struct smtp *s)
 		if (mail->rcpts[i].outcome == SMTP_PENDING)
 			say_rcpt(s, &mail->rcpts[i]);
 	if (!mail->verify)
-		say(s, "DATA", "", "");
+		smtp_say(s, "DATA", "", "");
+}
+
+static void enter_mail(struct smtp *s)
+{
+	if (!s->grouped)
+		say_group(s);
+	s->grouped = false;
+}
+
+static bool forwards(const struct smtp *s)
+{
+	return s->params.xforward && (s->ext.xforward_name || s->ext.xforward_addr);
+}
+
+/* RFC 3461 section 4: xtext. */
+static void add_attribute(
+	struct strbuf *out, const char *name, const char *prefix, const char *value)
+{
+	strbuf_addf(out, " %s=", name);
+	if (!value) {
+		strbuf_adds(out, "[UNAVAILABLE]");
+		return;
+	}
+	strbuf_adds(out, prefix);
+	for (const unsigned char *p = (const unsigned char *)value; *p; p++)
+		if (*p > ' ' && *p < 0x7f && *p != '+' && *p != '=')
+			strbuf_addc(out, (char)*p);
+		else
+			strbuf_addf(out, "+%02X", *p);
+}
+
+/*
+ * Postfix's XFORWARD. Said for each mail, also where nothing is known: what was said of the one
+ * before must not stay.
+ */
+static void enter_xforward(struct smtp *s)
+{
+	struct strbuf said AUTO(strbuf_free) = STRBUF_INIT;
+	const char *name = s->mail->client_name, *ip = s->mail->client_ip;
+
+	if (name && strlen(name) > XFORWARD_NAME_MAX_OCTETS)
+		name = NULL;
+	if (s->ext.xforward_name)
+		add_attribute(&said, "NAME", "", name);
+	if (s->ext.xforward_addr)
+		add_attribute(&said, "ADDR", ip && strchr(ip, ':') ? "IPV6:" : "", ip);
+	smtp_say(s, "XFORWARD", strbuf_str(&said), "");
+	s->grouped = s->ext.pipelining;
+	if (s->grouped)
+		say_group(s);
 }
 
 /* The next recipient without an outcome; NULL: MAIL was refused, and with it all of them. */
@@ -152,7 +158,7 @@ static void enter_rcpt(struct smtp *s)
 static void enter_data(struct smtp *s)
 {
 	if (!s->ext.pipelining)
-		say(s, "DATA", "", "");
+		smtp_say(s, "DATA", "", "");
 }
 
 static void enter_body(struct smtp *s)
@@ -187,11 +193,7 @@ static void settle_dot(struct smtp *s, enum smtp_outcome outcome, const struct s
 	s->left--;
 }
 
-/*
- * Ends the session; all handlers leave through here when something went wrong. The cause is reply
- * r, or what we say ourselves where it is NULL (with code 0 it is what came instead of a reply).
- */
-static enum smtp_state fail(
+enum smtp_state smtp_fail(
 	struct smtp *s, enum err_class class, const char *why, const struct smtp_reply *r)
 {
 	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
@@ -216,57 +218,34 @@ static enum smtp_state fail(
 
 #define TOO_EARLY "a reply to content that was not sent"
 
-static bool refused(const struct smtp_reply *r)
+enum smtp_state smtp_fail_refused(struct smtp *s, const struct smtp_reply *r)
 {
-	return r->code >= 400;
+	return smtp_fail(s, r->code < 500 ? ERR_TEMP : ERR_PERM, "refused", r);
 }
 
-static enum smtp_state fail_refused(struct smtp *s, const struct smtp_reply *r)
+static enum smtp_state first_state(const struct smtp *s)
 {
-	return fail(s, r->code < 500 ? ERR_TEMP : ERR_PERM, "refused", r);
-}
-
-static enum smtp_state on_greeting(struct smtp *s, const struct smtp_reply *r)
-{
-	return refused(r) ? fail_refused(s, r) : STATE_EHLO;
-}
-
-/* The server has introduced itself: is this the connection that we want? */
-static enum smtp_state on_hello(struct smtp *s, const struct smtp_reply *r)
-{
-	s->reader.ext = NULL;
-	if (r->code >= 500 && s->state == STATE_EHLO && !s->params.lmtp)
-		return STATE_HELO; /* RFC 5321 section 3.2 */
-	if (refused(r))
-		return fail_refused(s, r);
-	if (s->secured || s->params.tls == SMTP_TLS_NONE)
-		return STATE_IDLE;
-	if (s->ext.starttls)
-		return STATE_STARTTLS;
-	if (s->params.tls == SMTP_TLS_STARTTLS)
-		return fail(s, ERR_TLS, "STARTTLS is required and not offered", NULL);
-	return STATE_IDLE;
-}
-
-static enum smtp_state on_starttls(struct smtp *s, const struct smtp_reply *r)
-{
-	if (refused(r) && s->params.tls == SMTP_TLS_STARTTLS)
-		return fail(s, ERR_TLS, "STARTTLS is required and refused", r);
-	if (refused(r))
-		return STATE_IDLE;
-	if (s->surplus) /* somebody wants us to take clear text for the server's secured word */
-		return fail(s, ERR_TLS, "data before the TLS handshake", NULL);
-	return STATE_HANDSHAKE;
+	return forwards(s) ? STATE_XFORWARD : STATE_MAIL;
 }
 
 static enum smtp_state on_rset(struct smtp *s, const struct smtp_reply *r)
 {
-	return refused(r) ? fail_refused(s, r) : STATE_MAIL;
+	return smtp_refused(r) ? smtp_fail_refused(s, r) : first_state(s);
+}
+
+static enum smtp_state on_xforward(struct smtp *s, const struct smtp_reply *r)
+{
+	if (smtp_refused(r)) { /* we are not one of those whom it believes: the mail matters more */
+		s->ext.xforward_name = s->ext.xforward_addr = false;
+		s->event = SMTP_XFORWARD_REFUSED;
+		s->cause = *r;
+	}
+	return STATE_MAIL;
 }
 
 static enum smtp_state on_mail(struct smtp *s, const struct smtp_reply *r)
 {
-	if (!refused(r))
+	if (!smtp_refused(r))
 		return STATE_RCPT;
 	settle_all(s, smtp_refusal(r->code), r);
 	return s->ext.pipelining ? STATE_RCPT : STATE_IDLE; /* the other answers are to come */
@@ -276,8 +255,9 @@ static enum smtp_state on_rcpt(struct smtp *s, const struct smtp_reply *r)
 {
 	struct smtp_rcpt *rcpt = next_rcpt(s);
 
-	if (rcpt && (refused(r) || s->mail->verify))
-		settle(rcpt, refused(r) ? smtp_rcpt_refusal(r->code, s->taken) : SMTP_ACCEPTED, r);
+	if (rcpt && (smtp_refused(r) || s->mail->verify))
+		settle(rcpt, smtp_refused(r) ? smtp_rcpt_refusal(r->code, s->taken) : SMTP_ACCEPTED,
+			r);
 	else if (rcpt)
 		s->taken++;
 	s->rcpt++;
@@ -288,12 +268,12 @@ static enum smtp_state on_rcpt(struct smtp *s, const struct smtp_reply *r)
 
 static enum smtp_state on_data(struct smtp *s, const struct smtp_reply *r)
 {
-	if (refused(r)) {
+	if (smtp_refused(r)) {
 		settle_all(s, smtp_refusal(r->code), r);
 		return STATE_IDLE;
 	}
 	if (s->surplus) /* else it would pass for the reply to our final dot */
-		return fail(s, ERR_PROTO, TOO_EARLY, NULL);
+		return smtp_fail(s, ERR_PROTO, TOO_EARLY, NULL);
 	return s->taken ? STATE_BODY : STATE_LONE_DOT;
 }
 
@@ -301,15 +281,15 @@ static enum smtp_state on_data(struct smtp *s, const struct smtp_reply *r)
 static enum smtp_state on_body(struct smtp *s, const struct smtp_reply *r)
 {
 	settle_all(s, smtp_refusal(r->code), r);
-	return fail_refused(s, r);
+	return smtp_fail_refused(s, r);
 }
 
 static enum smtp_state on_dot(struct smtp *s, const struct smtp_reply *r)
 {
 	if (s->out.len) /* our dot has not even left */
-		return refused(r) ? on_body(s, r) : fail(s, ERR_PROTO, TOO_EARLY, r);
+		return smtp_refused(r) ? on_body(s, r) : smtp_fail(s, ERR_PROTO, TOO_EARLY, r);
 	settle_dot(s, smtp_dot_outcome(r, s->params.lmtp), r);
-	s->dirty = refused(r);
+	s->dirty = smtp_refused(r);
 	return s->left ? STATE_DOT : STATE_IDLE;
 }
 
@@ -321,16 +301,26 @@ static enum smtp_state on_lone_dot(struct smtp *s, const struct smtp_reply *r)
 /* ---- the states ---- */
 
 static const struct state_row states[STATE_COUNT] = {
-	[STATE_GREETING] = { "greeting", NULL, NULL, on_greeting, 2, SMTP_TIMEOUT_GREETING_MS,
+	[STATE_GREETING] = { "greeting", NULL, NULL, smtp_on_greeting, 2, SMTP_TIMEOUT_GREETING_MS,
 		false },
-	[STATE_EHLO] = { "ehlo", NULL, enter_hello, on_hello, 2, SMTP_TIMEOUT_COMMAND_MS, false },
-	[STATE_HELO] = { "helo", NULL, enter_hello, on_hello, 2, SMTP_TIMEOUT_COMMAND_MS, false },
-	[STATE_STARTTLS] = { "starttls", "STARTTLS", NULL, on_starttls, 2, SMTP_TIMEOUT_COMMAND_MS,
+	[STATE_EHLO] = { "ehlo", NULL, smtp_enter_hello, smtp_on_hello, 2, SMTP_TIMEOUT_COMMAND_MS,
 		false },
-	[STATE_HANDSHAKE] = { "handshake", NULL, enter_handshake, NULL, 0, 0 /* the driver's */,
+	[STATE_HELO] = { "helo", NULL, smtp_enter_hello, smtp_on_hello, 2, SMTP_TIMEOUT_COMMAND_MS,
+		false },
+	[STATE_STARTTLS] = { "starttls", "STARTTLS", NULL, smtp_on_starttls, 2,
+		SMTP_TIMEOUT_COMMAND_MS, false },
+	[STATE_HANDSHAKE] = { "handshake", NULL, smtp_enter_handshake, NULL, 0,
+		0 /* the driver's */, false },
+	[STATE_AUTH] = { "auth", NULL, smtp_enter_auth, smtp_on_login, 2, SMTP_TIMEOUT_COMMAND_MS,
+		false, smtp_on_challenge },
+	[STATE_AUTH_RESPONSE] = { "auth", NULL, smtp_enter_response, smtp_on_login, 2,
+		SMTP_TIMEOUT_COMMAND_MS, false, smtp_on_challenge },
+	[STATE_AUTH_CANCEL] = { "auth", "*", NULL, smtp_on_cancelled, 2, SMTP_TIMEOUT_COMMAND_MS,
 		false },
 	[STATE_IDLE] = { "idle", NULL, enter_idle, NULL, 0, 0 /* the pool's */, true },
 	[STATE_RSET] = { "rset", "RSET", NULL, on_rset, 2, SMTP_TIMEOUT_COMMAND_MS, true },
+	[STATE_XFORWARD] = { "xforward", NULL, enter_xforward, on_xforward, 2,
+		SMTP_TIMEOUT_COMMAND_MS, false },
 	[STATE_MAIL] = { "mail", NULL, enter_mail, on_mail, 2, SMTP_TIMEOUT_COMMAND_MS, false },
 	[STATE_RCPT] = { "rcpt", NULL, enter_rcpt, on_rcpt, 2, SMTP_TIMEOUT_COMMAND_MS, false },
 	[STATE_DATA] = { "data", NULL, enter_data, on_data, 3, SMTP_TIMEOUT_DATA_MS, false },
@@ -355,7 +345,7 @@ static void smtp_go(struct smtp *s, enum smtp_state next, msec_t now)
 	s->state = next;
 	set_deadline(s, now);
 	if (states[next].command)
-		say(s, states[next].command, "", "");
+		smtp_say(s, states[next].command, "", "");
 	if (states[next].enter)
 		states[next].enter(s);
 }
@@ -367,24 +357,28 @@ static enum smtp_state on_reply(struct smtp *s, const struct smtp_reply *r)
 	if (r->code == 421) {
 		if (s->state == STATE_DOT) /* a reply after all: surely not delivered */
 			settle_dot(s, SMTP_CONNECTION, r);
-		return fail(s, ERR_TEMP, "the server closes the connection", r);
+		return smtp_fail(s, ERR_TEMP, "the server closes the connection", r);
 	}
-	if (!row->reply || (!refused(r) && r->code / 100 != row->good))
-		return fail(s, ERR_PROTO, "this reply does not belong here", r);
+	if (r->code == 334 && row->challenge)
+		return row->challenge(s, r);
+	if (!row->reply || (!smtp_refused(r) && r->code / 100 != row->good))
+		return smtp_fail(s, ERR_PROTO, "this reply does not belong here", r);
 	return row->reply(s, r);
 }
 
 static enum smtp_state on_read(struct smtp *s, enum smtp_read got)
 {
+	if (s->sasl)
+		smtp_mask(s, &s->reader.reply);
 	switch (got) {
 	case SMTP_READ_MORE:
 		break;
 	case SMTP_READ_REPLY:
 		return on_reply(s, &s->reader.reply);
 	case SMTP_READ_GARBAGE:
-		return fail(s, ERR_PROTO, "not an SMTP reply", &s->reader.reply);
+		return smtp_fail(s, ERR_PROTO, "not an SMTP reply", &s->reader.reply);
 	case SMTP_READ_LIMIT:
-		return fail(s, ERR_LIMIT, "a reply beyond all limits", NULL);
+		return smtp_fail(s, ERR_LIMIT, "a reply beyond all limits", NULL);
 	}
 	return s->state;
 }
@@ -406,8 +400,10 @@ void smtp_free(struct smtp *s)
 {
 	if (!s)
 		return;
+	forget_secrets(s);
+	strbuf_wipe(&s->reader.lines.line); /* the server may have echoed what we said */
 	smtp_reader_free(&s->reader);
-	strbuf_free(&s->out);
+	strbuf_wipe(&s->out);
 	free(s);
 }
 
@@ -415,10 +411,10 @@ static void report(struct smtp *s, struct smtp_event *ev)
 {
 	ev->type = s->event;
 	ev->ready_before = s->ready;
-	if (s->event == SMTP_FAILED) {
+	if (s->event == SMTP_FAILED)
 		ev->err = s->err;
+	if (s->event == SMTP_FAILED || s->event == SMTP_XFORWARD_REFUSED)
 		ev->reply = s->cause;
-	}
 	if (s->event == SMTP_DONE || s->event == SMTP_CLOSED || s->event == SMTP_FAILED)
 		s->mail = NULL;
 	s->event = SMTP_NONE;
@@ -431,7 +427,8 @@ size_t smtp_feed(struct smtp *s, const char *buf, size_t len, msec_t now, struct
 	while (done < len && s->event == SMTP_NONE && s->state != STATE_DEAD) {
 		size_t used;
 		if (s->state == STATE_HANDSHAKE) {
-			smtp_go(s, fail(s, ERR_TLS, "data before the TLS handshake", NULL), now);
+			smtp_go(s, smtp_fail(s, ERR_TLS, "data before the TLS handshake", NULL),
+				now);
 			break;
 		}
 		enum smtp_read got = smtp_reader_feed(&s->reader, buf + done, len - done, &used);
@@ -450,7 +447,7 @@ static void end(
 	struct smtp *s, enum err_class class, const char *why, msec_t now, struct smtp_event *ev)
 {
 	if (s->state != STATE_DEAD)
-		smtp_go(s, fail(s, class, why, NULL), now);
+		smtp_go(s, smtp_fail(s, class, why, NULL), now);
 	report(s, ev);
 }
 
@@ -494,6 +491,8 @@ void smtp_sent(struct smtp *s, size_t len, msec_t now)
 	ensure(len <= s->out.len - s->sent);
 	s->sent += len;
 	if (s->sent == s->out.len) {
+		if (s->sasl)
+			mem_wipe(s->out.ptr, s->out.cap);
 		strbuf_clear(&s->out);
 		s->sent = 0;
 	}
@@ -556,7 +555,7 @@ void smtp_mail(struct smtp *s, struct smtp_mail *mail, msec_t now)
 		s->utf8 |= !why && needs_utf8(mail, rcpt->address);
 	}
 	if (s->left)
-		smtp_go(s, s->dirty ? STATE_RSET : STATE_MAIL, now);
+		smtp_go(s, s->dirty ? STATE_RSET : first_state(s), now);
 	else
 		s->event = SMTP_DONE;
 }

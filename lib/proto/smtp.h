@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "proto/sasl.h"
 #include "proto/smtp_reply.h"
 
 enum smtp_tls {
@@ -41,6 +42,10 @@ struct smtp_params {
 	const char *helo; /* EHLO/LHLO name, command_safe(); borrowed for the machine's life */
 	bool lmtp;
 	enum smtp_tls tls;
+	struct strview user;     /* empty: no AUTH. Borrowed until SMTP_READY or SMTP_FAILED, */
+	struct strview password; /* as this; never said but over TLS */
+	enum sasl_mech mech;     /* SASL_COUNT: the strongest that is offered */
+	bool xforward;           /* say whose mail it is, where that is offered */
 	uint32_t dot_timeout_ms;
 };
 
@@ -60,13 +65,16 @@ struct smtp_mail {
 	bool utf8_header;  /* content needs SMTPUTF8 on its own account; a non-ASCII address sets it
 			      too */
 	bool notify_never; /* NOTIFY=NEVER on each RCPT where DSN is offered */
-	bool verify;       /* only ask: SMTP_ACCEPTED is "would be taken"; no DATA, RSET follows */
+	/* Who handed the message to the provider, for XFORWARD; NULL: not known. */
+	const char *client_name, *client_ip;
+	bool verify; /* only ask: SMTP_ACCEPTED is "would be taken"; no DATA, RSET follows */
 };
 
 enum smtp_event_type {
 	SMTP_NONE,
 	SMTP_STARTTLS, /* flush, do the handshake, then smtp_secured() */
 	SMTP_READY, /* greeting and EHLO are through, once per connection: smtp_mail() is allowed */
+	SMTP_XFORWARD_REFUSED, /* once per connection: reply; the mail goes on without it */
 	SMTP_BODY,
 	SMTP_DONE,
 	SMTP_CLOSED, /* QUIT was answered, or the server closed an idle session (also with 421): no
@@ -77,7 +85,8 @@ enum smtp_event_type {
 struct smtp_event {
 	enum smtp_event_type type;
 	struct err err;          /* SMTP_FAILED only */
-	struct smtp_reply reply; /* SMTP_FAILED: what the server said last, if it did */
+	struct smtp_reply reply; /* SMTP_FAILED: what the server said last, if it did;
+				    SMTP_XFORWARD_REFUSED */
 	bool ready_before; /* SMTP_FAILED: the session had been ready (a transaction failed, not the
 			      relay) */
 };

@@ -7,6 +7,8 @@
  */
 #include "proto/smtp_reply.h"
 
+#include "proto/sasl.h"
+
 #include <assert.h>
 #include <stddef.h>
 
@@ -48,6 +50,7 @@ static enum smtp_read reader_line(struct smtp_reader *r, struct strview line)
 	int code = line_code(line);
 	struct strview text = sv_skip(line, 4);
 
+	r->line = code ? text : line;
 	if (++r->nlines > SMTP_REPLY_MAX_LINES)
 		return SMTP_READ_LIMIT;
 	if (!code || (r->code && code != r->code)) {
@@ -70,6 +73,7 @@ enum smtp_read smtp_reader_feed(struct smtp_reader *r, const char *buf, size_t l
 {
 	enum smtp_read result = SMTP_READ_MORE;
 
+	r->line = (struct strview){ 0 };
 	*used = 0;
 	while (result == SMTP_READ_MORE && *used < len) {
 		struct strview line;
@@ -80,7 +84,8 @@ enum smtp_read smtp_reader_feed(struct smtp_reader *r, const char *buf, size_t l
 			return SMTP_READ_LIMIT;
 		r->octets += (uint32_t)n;
 		if (got == LINE_BARE_LF) {
-			keep(&r->reply, 0, SV("a bare LF"));
+			r->line = SV("a bare LF");
+			keep(&r->reply, 0, r->line);
 			return SMTP_READ_GARBAGE;
 		}
 		if (got == LINE_OK)
@@ -109,9 +114,9 @@ static const struct word keywords[] = {
 	{ SV("XFORWARD"), offsetof(struct smtp_ext, xforward) },
 };
 
-static const struct word mechanisms[] = {
-	{ SV("LOGIN"), offsetof(struct smtp_ext, auth_login) },
-	{ SV("PLAIN"), offsetof(struct smtp_ext, auth_plain) },
+static const struct word attributes[] = {
+	{ SV("ADDR"), offsetof(struct smtp_ext, xforward_addr) },
+	{ SV("NAME"), offsetof(struct smtp_ext, xforward_name) },
 };
 
 static void set_flag(struct smtp_ext *ext, const struct word *words, size_t n, struct strview name)
@@ -130,7 +135,9 @@ void smtp_ext_line(struct smtp_ext *ext, struct strview line)
 	if (sv_ieq(name, SV("SIZE")) && !sv_number(sv_trim(rest), UINT64_MAX, &ext->size_max))
 		ext->size_max = 0; /* RFC 1870 section 4: without a number, no fixed limit */
 	while (sv_ieq(name, SV("AUTH")) && rest.len)
-		set_flag(ext, mechanisms, ARRAY_LEN(mechanisms), sv_token(&rest, ' '));
+		sasl_offered(&ext->sasl, sv_token(&rest, ' '));
+	while (sv_ieq(name, SV("XFORWARD")) && rest.len)
+		set_flag(ext, attributes, ARRAY_LEN(attributes), sv_token(&rest, ' '));
 }
 
 /* ---- outcomes ---- */

@@ -21,14 +21,16 @@ struct smtp_reply {
 struct smtp_ext {
 	bool pipelining, eightbitmime, dsn, smtputf8, starttls, enhanced, chunking, xforward;
 	bool size;
-	uint64_t size_max; /* 0 with size: no fixed limit */
-	bool auth;         /* AUTH is offered */
-	bool auth_plain, auth_login;
+	uint64_t size_max;                 /* 0 with size: no fixed limit */
+	bool auth;                         /* AUTH is offered, */
+	unsigned sasl;                     /* with these mechanisms: SASL_BIT()s */
+	bool xforward_name, xforward_addr; /* attributes of XFORWARD that may be sent */
 };
 
 struct smtp_reader {
 	struct line_reader lines;
 	struct smtp_reply reply; /* of the finished reply */
+	struct strview line;     /* all of its last line but the code; valid until the next feed */
 	struct smtp_ext *ext;    /* filled from the lines after the first when set (EHLO) */
 	int code;
 	uint32_t nlines;

@@ -1,14 +1,17 @@
 /*
  * The SMTP/LMTP machine behind the dialog runner.
  *
- *	param tls none|opportunistic|starttls|implicit    param lmtp yes    param dot_timeout
- *SECONDS do mail from=ADDRESS to=ADDRESS... [size=N] [8bit] [utf8] [never] [verify] do
- *header|body|lf TEXT a piece of content    do dot    do quit    do secured
+ *	param tls none|opportunistic|starttls|implicit    param lmtp yes
+ *	param dot_timeout SECONDS    param xforward yes
+ *	param user NAME, with param password PASSWORD (secret) and param auth auto|MECHANISM
+ *	do mail from=ADDRESS to=ADDRESS... [size=N] [8bit] [utf8] [never] [verify] [name=HOST]
+ *[ip=IP] do header|body|lf TEXT    a piece of content do dot    do quit    do secured
  *
- * Events: starttls, ready, body, done, closed, failed CLASS; the last three name the outcome of
- *each recipient, done with the code that decided it: "done accepted:250 later:452".
+ * Events: starttls, ready, xforward-refused, body, done, closed, failed CLASS; the last three name
+ * the outcome of each recipient, done with the code that decided it: "done accepted:250 later:452".
  */
 #include "dialog.h"
+#include "fixed_nonce.h"
 #include "proto/smtp.h"
 
 #include <stdlib.h>
@@ -32,6 +35,19 @@ static const char *const tls_names[] = {
 	[SMTP_TLS_IMPLICIT] = "implicit",
 };
 
+/* "auto", or a mechanism. */
+static bool find_mech(struct strview name, enum sasl_mech *mech)
+{
+	unsigned bits = 0;
+
+	*mech = SASL_COUNT;
+	sasl_offered(&bits, name);
+	for (unsigned i = 0; i < SASL_COUNT; i++)
+		if (bits & SASL_BIT(i))
+			*mech = (enum sasl_mech)i;
+	return bits || sv_eq(name, SV("auto"));
+}
+
 static void *session_open(const struct dialog_params *params, msec_t now)
 {
 	struct strview tls = dialog_param(params, "tls", "none");
@@ -42,8 +58,12 @@ static void *session_open(const struct dialog_params *params, msec_t now)
 	while (i < ARRAY_LEN(tls_names) && !sv_eq(tls, sv_str(tls_names[i])))
 		i++;
 	if (i == ARRAY_LEN(tls_names) ||
+		!find_mech(dialog_param(params, "auth", "auto"), &p.mech) ||
 		!sv_number(dialog_param(params, "dot_timeout", "600"), 86400, &dot_timeout))
 		return NULL;
+	p.user = dialog_param(params, "user", "");
+	p.password = dialog_param(params, "password", "secret");
+	p.xforward = sv_eq(dialog_param(params, "xforward", "no"), SV("yes"));
 	p.tls = (enum smtp_tls)i;
 	p.lmtp = sv_eq(dialog_param(params, "lmtp", "no"), SV("yes"));
 	p.dot_timeout_ms = (uint32_t)dot_timeout * 1000;
@@ -86,6 +106,7 @@ static void translate(struct session *s, const struct smtp_event *from, struct d
 		[SMTP_NONE] = "",
 		[SMTP_STARTTLS] = "starttls",
 		[SMTP_READY] = "ready",
+		[SMTP_XFORWARD_REFUSED] = "xforward-refused",
 		[SMTP_BODY] = "body",
 		[SMTP_DONE] = "done",
 		[SMTP_CLOSED] = "closed",
@@ -187,6 +208,10 @@ static bool mail_word(struct session *s, struct strview w)
 		s->mail.sender = word(s, w);
 	else if (sv_eq(name, SV("to")) && s->mail.nrcpts < MAX_RCPTS)
 		s->rcpts[s->mail.nrcpts++] = (struct smtp_rcpt){ .address = word(s, w) };
+	else if (sv_eq(name, SV("name")))
+		s->mail.client_name = word(s, w);
+	else if (sv_eq(name, SV("ip")))
+		s->mail.client_ip = word(s, w);
 	else if (sv_eq(name, SV("size")))
 		return sv_number(w, UINT64_MAX, &s->mail.octets);
 	else if (sv_eq(name, SV("8bit")))

@@ -196,10 +196,15 @@ static const struct {
 	/* not yet there */
 	{ IN_PROVIDER("tls_pin = { \"sha256//x\" }\n"),
 		"main.conf:4: tls_pin \"sha256//x\" is not yet supported\n" },
-	{ IN_RELAY("xforward = true\n"), "main.conf:3: xforward \"true\" is not yet supported\n" },
-	{ IN_RELAY("user = u password = \"geheim\"\n"),
-		"main.conf:3: user \"u\" is not yet supported\n"
-		"main.conf:3: password is not yet supported\n" },
+	/* the relay's login */
+	{ IN_RELAY("user = u\n"),
+		"main.conf:1: relay \"r\" has no password: set password_file, "
+		"password_credential, password_command or password\n" },
+	{ IN_RELAY("password_command = \"/bin/x\"\n"),
+		"main.conf:3: password_command without user\n" },
+	{ IN_RELAY("user = u password_command = \"/bin/x\" tls = none\n"),
+		"main.conf:3: warning: relay \"r\": no password is said without TLS, so with tls "
+		"\"none\" nothing will be delivered\n" },
 	/* map */
 	{ WITH("map = { \"info@firma.example\" }\n"),
 		"main.conf:6: a map line reads ADDRESS = ADDRESS, ...\n" },

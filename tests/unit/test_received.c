@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -313,6 +314,62 @@ static void test_boundary(void **state)
 	}
 }
 
+static const struct {
+	const char *name, *trusted, *block;
+	size_t boundary;
+	const char *want; /* "name ip" */
+} clients[] = {
+	{ "the client at the entrance", "*.p.example", INSIDE OUTSIDE, 1,
+		"evil.example 192.0.2.66" },
+	{ "no trusted_by: the first line's", NULL, OUTSIDE, 0, "evil.example 192.0.2.66" },
+	{ "no trusted_by, and the first line is inside", NULL, INSIDE OUTSIDE, 0, "- -" },
+	{ "the provider's own host, by name", "*.p.example",
+		"Received: from e (a.p.example [192.0.2.1])" POSTFIX "\r\n", 0, "- -" },
+	{ "the provider's own host, by address", "*.p.example 192.0.2.1",
+		"Received: from e (a.q.example [192.0.2.1])" POSTFIX "\r\n", 0, "- -" },
+	{ "no boundary", "*.q.example", OUTSIDE, 1, "- -" },
+	{ "the boundary is no Received line", NULL, "From: a@b.example\r\n", 0, "- -" },
+	{ "no verified name", "*.p.example",
+		"Received: from ehlo.example (unknown [192.0.2.7])" POSTFIX "\r\n", 0,
+		"- 192.0.2.7" },
+	{ "IPv6, as it is usually written", "*.p.example",
+		"Received: from e (out.example [IPv6:2001:DB8:0:0::7])" POSTFIX "\r\n", 0,
+		"out.example 2001:db8::7" },
+	{ "IPv4 in IPv6", "*.p.example",
+		"Received: from x.example ([::ffff:192.0.2.7]) by mx.p.example with ESMTP; id "
+		"1\r\n",
+		0, "- 192.0.2.7" },
+	{ "not to be read", "*.p.example", "Received: from (\r\n", 0, "- -" },
+	{ "a name that is none", "*.p.example",
+		"Received: from e (a_b.example [192.0.2.7])" POSTFIX "\r\n", 0, "- 192.0.2.7" },
+};
+
+static void test_client(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+		struct strview rest = sv_str(clients[i].trusted);
+		char *hosts[4], *name, *ip, got[400];
+		size_t n = 0;
+		struct header h;
+		while (rest.len) {
+			struct strview host = sv_token(&rest, ' ');
+			hosts[n++] = mem_strndup(host.ptr, host.len);
+		}
+		header_init(&h, false);
+		header_push(&h, clients[i].block, strlen(clients[i].block));
+		header_end(&h);
+		received_client(&h, clients[i].boundary, hosts, n, &name, &ip);
+		snprintf(got, sizeof got, "%s %s", name ? name : "-", ip ? ip : "-");
+		if (strcmp(got, clients[i].want) != 0)
+			fail_msg("%s: %s", clients[i].name, got);
+		free(name);
+		free(ip);
+		header_free(&h);
+		while (n)
+			free(hosts[--n]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +377,7 @@ int main(void)
 		cmocka_unit_test(test_private_addresses),
 		cmocka_unit_test(test_host_matches),
 		cmocka_unit_test(test_boundary),
+		cmocka_unit_test(test_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,9 @@ static struct strview feed(struct smtp *s, struct strview in, struct smtp_event 
 
 static struct smtp *session(enum smtp_tls tls, struct strview greeting)
 {
-	struct smtp_params params = { "mail.firma.example", false, tls, 600000 };
+	struct smtp_params params = {
+		.helo = "mail.firma.example", .tls = tls, .dot_timeout_ms = 600000
+	};
 	struct smtp *s = smtp_new(&params, 0);
 	struct smtp_event ev;
 

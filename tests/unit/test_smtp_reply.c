@@ -1,4 +1,5 @@
 /* SMTP replies and EHLO keywords: each row is read whole, octet by octet and in two halves. */
+#include "proto/sasl.h"
 #include "proto/smtp_reply.h"
 
 #include <setjmp.h>
@@ -179,7 +180,9 @@ static void reads_keywords(void **state)
 		{ "STARTTLS", { .starttls = true } },
 		{ "ENHANCEDSTATUSCODES", { .enhanced = true } },
 		{ "CHUNKING", { .chunking = true } },
-		{ "XFORWARD NAME ADDR PROTO HELO", { .xforward = true } },
+		{ "XFORWARD", { .xforward = true } },
+		{ "XFORWARD PROTO addr HELO", { .xforward = true, .xforward_addr = true } },
+		{ "XFORWARD NAME ADDRESS PROTO", { .xforward = true, .xforward_name = true } },
 		{ "SIZE", { .size = true } },
 		{ "SIZE 0", { .size = true } },
 		{ "size 1000 ", { .size = true, .size_max = 1000 } },
@@ -188,10 +191,10 @@ static void reads_keywords(void **state)
 		{ "SIZE -1", { .size = true } },
 		{ "SIZE 10K", { .size = true } },
 		{ "AUTH", { .auth = true } },
-		{ "AUTH CRAM-MD5", { .auth = true } },
-		{ "AUTH PLAIN", { .auth = true, .auth_plain = true } },
-		{ "AUTH CRAM-MD5  login plain",
-			{ .auth = true, .auth_login = true, .auth_plain = true } },
+		{ "AUTH NTLM", { .auth = true } },
+		{ "AUTH PLAIN", { .auth = true, .sasl = SASL_BIT(SASL_PLAIN) } },
+		{ "AUTH NTLM  login plain",
+			{ .auth = true, .sasl = SASL_BIT(SASL_LOGIN) | SASL_BIT(SASL_PLAIN) } },
 		{ "AUTH=PLAIN", { 0 } },
 	};
 

@@ -1,7 +1,8 @@
 """SMTP and LMTP receivers: a recording one that refuses on command, and Postfix's smtp-sink.
 
-Stages of the script (see peer.py): greeting, EHLO, HELO, STARTTLS, MAIL, RCPT, DATA, dot, RSET,
-NOOP, QUIT, and "RCPT addr" or "dot addr" (LMTP: one reply per recipient) for one recipient alone.
+Stages of the script (see peer.py): greeting, EHLO, HELO, STARTTLS, AUTH, XFORWARD, MAIL, RCPT,
+DATA, dot, RSET, NOOP, QUIT, and "RCPT addr" or "dot addr" (LMTP: one reply per recipient) for one
+recipient alone.
 A reply that starts with 2 (at DATA: with 3) accepts.
 """
 import re
@@ -32,11 +33,13 @@ class _Session(peer.Session):
             line = self.read_command()
             verb = line.split(" ")[0].upper()
             handler = getattr(self, "do_" + verb.lower(), None)
-            if handler is None:
-                self.say("500 5.5.1 unknown command")
-            elif verb in ("MAIL", "RCPT", "DATA"):
+            if verb in ("MAIL", "RCPT", "DATA"):
                 handler(line)
-            elif not self.act(verb):
+            elif self.act(verb):
+                continue
+            elif handler is None:
+                self.say("500 5.5.1 unknown command")
+            else:
                 handler(line)
 
     def do_ehlo(self, line):
