@@ -350,6 +350,19 @@ int set_item(const struct conf_row *row, struct strview text, const char *file, 
 	return 0;
 }
 
+int set_pin(const struct conf_row *row, struct strview text, const char *file, void *field,
+	struct err *err)
+{
+	struct strbuf digest AUTO(strbuf_free) = STRBUF_INIT;
+	struct strview base64 = sv_skip(text, strlen(TLS_PIN_PREFIX));
+
+	if (!sv_starts(text, SV(TLS_PIN_PREFIX)) || base64_decode(&digest, base64) ||
+		digest.len != TLS_PIN_OCTETS)
+		return bad(err, text, "is not sha256// and the base64 of a SHA-256 digest");
+	string_list_add(field, text);
+	return 0;
+}
+
 int set_host_item(const struct conf_row *row, struct strview text, const char *file, void *field,
 	struct err *err)
 {

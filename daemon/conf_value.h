@@ -50,6 +50,7 @@ conf_set_fn set_socket;     /* the same, short enough for a unix socket */
 conf_set_fn set_host;       /* char *, a name or an IP address */
 conf_set_fn set_address;    /* char * */
 conf_set_fn set_item;       /* struct string_list */
+conf_set_fn set_pin;        /* struct string_list */
 conf_set_fn set_host_item;  /* struct string_list of names, "*.NAME" too */
 conf_set_fn set_relay_host; /* struct conf_relay */
 conf_set_fn set_protocol;   /* struct conf_relay */

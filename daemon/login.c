@@ -67,7 +67,7 @@ int login_target(const struct conf_provider *p, struct transport_target *target,
 		.handshake_ms = p->timeout_ms };
 	if (p->tls.mode == TLS_NONE)
 		return 0;
-	return tls_client_new(p->host, p->tls.ca_file, true, &target->tls, err);
+	return tls_client_new(p->host, &p->tls, true, &target->tls, err);
 }
 
 static int md5(struct strview in, uint8_t out[POP3_MD5_OCTETS])

@@ -93,8 +93,7 @@ int relay_make_tls(const struct conf_relay *conf, struct tls_client **tls, struc
 		return 0;
 	/* A password is said to nobody but him whom it is meant for. */
 	bool verify = conf->tls.mode != TLS_OPPORTUNISTIC || conf->user;
-	return tls_client_new(
-		conf->host ? conf->host : "localhost", conf->tls.ca_file, verify, tls, err);
+	return tls_client_new(conf->host ? conf->host : "localhost", &conf->tls, verify, tls, err);
 }
 
 /* The idle session used last: the others may then reach their idle timeout. */

@@ -1,11 +1,13 @@
 /* TLS contexts and their errors; see tls.h. A context is counted by OpenSSL's own references. */
 #include "tls.h"
 
-#include "base/strbuf.h"
+#include "base/encode.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 
@@ -47,15 +49,17 @@ static SSL_CTX *context(const char *ca_file, bool verify, struct err *err)
 	return ctx;
 }
 
-int tls_client_new(const char *name, const char *ca_file, bool verify, struct tls_client **out,
-	struct err *err)
+int tls_client_new(const char *name, const struct conf_tls *conf, bool verify,
+	struct tls_client **out, struct err *err)
 {
-	SSL_CTX *ctx = context(ca_file, verify, err);
+	SSL_CTX *ctx = context(conf->ca_file, verify, err);
 
 	if (!ctx)
 		return -1;
 	*out = mem_zalloc(sizeof **out);
-	**out = (struct tls_client){ .ctx = ctx, .name = mem_strdup(name), .verify = verify };
+	**out = (struct tls_client){
+		.ctx = ctx, .name = mem_strdup(name), .verify = verify, .pins = &conf->pins
+	};
 	return 0;
 }
 
@@ -85,6 +89,34 @@ SSL *tls_session(const struct tls_client *c)
 	}
 	SSL_set_connect_state(ssl);
 	return ssl;
+}
+
+/* RFC 7469 section 2.4: the digest of the SubjectPublicKeyInfo, as curl and others write it. */
+static void add_pin(struct strbuf *out, X509 *cert)
+{
+	unsigned char *spki = NULL, digest[SHA256_DIGEST_LENGTH];
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki);
+
+	ensure(len > 0 && EVP_Digest(spki, (size_t)len, digest, NULL, EVP_sha256(), NULL) == 1);
+	OPENSSL_free(spki);
+	strbuf_adds(out, TLS_PIN_PREFIX);
+	base64_encode(out, sv((char *)digest, sizeof digest));
+}
+
+int tls_check_pin(const struct tls_client *c, SSL *ssl, struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf pin = STRBUF_INIT;
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+
+	if (!c->pins->n)
+		return 0;
+	if (cert)
+		add_pin(&pin, cert);
+	if (string_list_has(c->pins, strbuf_str(&pin)))
+		return 0;
+	return err_set(err, ERR_TLS, 0,
+		"TLS: the certificate is valid, but its key is none of tls_pin: the server has %s",
+		strbuf_str(&pin));
 }
 
 static void add_time(struct strbuf *out, const char *label, const ASN1_TIME *t)

@@ -158,7 +158,9 @@ static void handshake(struct transport *t)
 	errno = 0;
 	int rc = SSL_do_handshake(t->ssl);
 	int why = SSL_get_error(t->ssl, rc);
-	if (rc == 1) {
+	if (rc == 1 && tls_check_pin(t->tls, t->ssl, &err)) {
+		closed(t, &err);
+	} else if (rc == 1) {
 		opened(t);
 	} else if (why == SSL_ERROR_WANT_READ) {
 		return;

@@ -263,6 +263,17 @@ static bool is_loopback(const char *host)
 		sv_starts(sv_str(host), SV("127."));
 }
 
+static void check_tls(const struct conf_tls *t, const struct conf_keys *k,
+	struct conf_place section, struct faults *f)
+{
+	if (t->mode == TLS_NONE && t->ca_file)
+		fault_add(f, at(k, "tls_ca_file", section),
+			"tls_ca_file has no meaning with tls \"none\"");
+	if (t->pins.n && (t->mode == TLS_NONE || t->mode == TLS_OPPORTUNISTIC))
+		fault_add(f, at(k, "tls_pin", section),
+			"tls_pin needs tls \"starttls\" or \"implicit\"");
+}
+
 static void check_provider(const struct conf_provider *p, struct faults *f)
 {
 	if (p->tls.mode == TLS_NONE && !is_loopback(p->host))
@@ -275,9 +286,7 @@ static void check_provider(const struct conf_provider *p, struct faults *f)
 			"provider \"%s\": port %u does not go with this tls; implicit uses 995, "
 			"starttls 110",
 			p->name, (unsigned)p->port);
-	if (p->tls.mode == TLS_NONE && p->tls.ca_file)
-		fault_add(f, at(&p->keys, "tls_ca_file", p->place),
-			"tls_ca_file has no meaning with tls \"none\"");
+	check_tls(&p->tls, &p->keys, p->place, f);
 }
 
 static void check_relay_unix(const struct conf_relay *r, struct faults *f)
@@ -322,9 +331,7 @@ static void check_relay(const struct conf_relay *r, struct faults *f)
 	if (r->tls.mode == TLS_NONE && !r->unix_path && !is_loopback(r->host))
 		fault_warn(f, at(&r->keys, "tls", r->place),
 			"relay \"%s\": mail crosses the network in clear text", r->name);
-	if (r->tls.mode == TLS_NONE && r->tls.ca_file)
-		fault_add(f, at(&r->keys, "tls_ca_file", r->place),
-			"tls_ca_file has no meaning with tls \"none\"");
+	check_tls(&r->tls, &r->keys, r->place, f);
 	if (r->dot_timeout_ms < DOT_TIMEOUT_MIN_MS)
 		fault_warn(f, at(&r->keys, "dot_timeout", r->place),
 			"relay \"%s\": a dot_timeout below 10m invites duplicates (RFC 5321, "

@@ -61,10 +61,13 @@ struct secret {
 	char *command; /* prints it, at each login; then there are no bytes. NULL: none */
 };
 
+#define TLS_PIN_PREFIX "sha256//"
+#define TLS_PIN_OCTETS 32 /* of its digest */
+
 struct conf_tls {
 	enum tls_mode mode;
-	char *ca_file; /* NULL: the system's store */
-	struct string_list pins;
+	char *ca_file;           /* NULL: the system's store */
+	struct string_list pins; /* TLS_PIN_PREFIX and base64; empty: any key */
 };
 
 struct conf_provider {

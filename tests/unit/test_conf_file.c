@@ -193,9 +193,10 @@ static const struct {
 	{ IN_PROVIDER("tls = none\n"),
 		"main.conf:4: warning: provider \"p\": passwords and mail cross the network in "
 		"clear text\n" },
-	/* not yet there */
-	{ IN_PROVIDER("tls_pin = { \"sha256//x\" }\n"),
-		"main.conf:4: tls_pin \"sha256//x\" is not yet supported\n" },
+	/* pins */
+	{ IN_PROVIDER("tls_pin = { \"sha256//eA==\" }\n"),
+		"main.conf:4: tls_pin \"sha256//eA==\" is not sha256// and the base64 of a SHA-256 "
+		"digest\n" },
 	/* the relay's login */
 	{ IN_RELAY("user = u\n"),
 		"main.conf:1: relay \"r\" has no password: set password_file, "

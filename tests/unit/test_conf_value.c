@@ -1,4 +1,4 @@
-/* Durations, sizes, and the path of a socket. */
+/* Durations, sizes, pins, and the path of a socket. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,11 +65,38 @@ static void test_path_of_a_socket(void **state)
 	free(out);
 }
 
+static void test_pins(void **state)
+{
+	static const struct {
+		const char *text;
+		int rc;
+	} rows[] = {
+		{ "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", 0 }, /* 32 octets */
+		{ "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==", -1 },
+		{ "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", -1 },
+		{ "SHA256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", -1 },
+		{ "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", -1 },
+		{ "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", -1 },
+		{ "sha256//", -1 },
+		{ "", -1 },
+	};
+	struct err err;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct string_list pins = { 0 };
+		if (set_pin(NULL, sv_str(rows[i].text), NULL, &pins, &err) != rows[i].rc)
+			fail_msg("%s", rows[i].text);
+		assert_int_equal(pins.n, rows[i].rc ? 0 : 1);
+		string_list_free(&pins);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_units),
 		cmocka_unit_test(test_path_of_a_socket),
+		cmocka_unit_test(test_pins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

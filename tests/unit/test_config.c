@@ -159,6 +159,33 @@ static void clear_provider(struct fixture *fx)
 	fx->p->tls.mode = TLS_NONE;
 	fx->p->port = 110;
 }
+static void clear_login(struct fixture *fx)
+{
+	clear_loopback(fx);
+	fx->r->user = mem_strdup("gate");
+}
+static void unix_login(struct fixture *fx)
+{
+	fx->r->unix_path = mem_strdup("/run/x");
+	fx->r->lmtp = true;
+	fx->r->user = mem_strdup("gate");
+}
+static void pin(struct fixture *fx)
+{
+	fx->p->tls.mode = TLS_STARTTLS;
+	fx->p->port = 110;
+	string_list_add(&fx->p->tls.pins, SV("x"));
+}
+static void pin_in_clear(struct fixture *fx)
+{
+	clear_loopback(fx);
+	string_list_add(&fx->r->tls.pins, SV("x"));
+}
+static void pin_of_anybody(struct fixture *fx)
+{
+	fx->r->tls.mode = TLS_OPPORTUNISTIC;
+	string_list_add(&fx->r->tls.pins, SV("x"));
+}
 static void impatient(struct fixture *fx)
 {
 	fx->r->dot_timeout_ms = 599999;
@@ -193,6 +220,11 @@ static const struct {
 	{ clear_relay, 0, "clear text", true },
 	{ clear_loopback, 0, NULL, false },
 	{ clear_provider, 0, "clear text", true },
+	{ clear_login, 0, "no password is said without TLS", true },
+	{ unix_login, 0, "no login over a unix socket", false },
+	{ pin, 0, NULL, false },
+	{ pin_in_clear, 0, "tls_pin needs tls", false },
+	{ pin_of_anybody, 0, "tls_pin needs tls", false },
 	{ impatient, 0, "dot_timeout below 10m", true },
 	{ nowhere, 0, NULL, false },
 };
