@@ -145,7 +145,7 @@ static const struct conf_row table[] = {
 	E("pick", set_word, "first", NULL, NULL, picks, IN(envelope_rule, pick), 0),
 
 	R("host", set_relay_host, NULL, NULL, NULL, NULL, 0, REQ),
-	R("backup_hosts", set_item, NULL, NULL, NULL, NULL, NONE, LIST | LATER),
+	R("backup_hosts", set_backup, NULL, NULL, NULL, NULL, IN(conf_relay, backups), LIST),
 	R("port", set_port, NULL, "1", "65535", NULL, IN(conf_relay, port), 0),
 	R("protocol", set_protocol, "smtp", NULL, NULL, protocols, 0, 0),
 	R("tls", set_word, "opportunistic", NULL, NULL, relay_tls, IN(conf_relay, tls.mode), 0),

@@ -378,6 +378,34 @@ int set_host_item(const struct conf_row *row, struct strview text, const char *f
 	return 0;
 }
 
+/* "host", "host:port", "[2001:db8::1]:port"; an IPv6 address without a port needs no brackets. */
+int set_backup(const struct conf_row *row, struct strview text, const char *file, void *field,
+	struct err *err)
+{
+	struct host_list *list = field;
+	struct strview host = text, port = { 0 };
+	const char *colon = text.len ? memrchr(text.ptr, ':', text.len) : NULL;
+	bool brackets = sv_starts(text, SV("["));
+	uint64_t number = 0;
+
+	if (colon &&
+		(brackets ? colon[-1] == ']'
+			  : !memchr(text.ptr, ':', (size_t)(colon - text.ptr)))) {
+		host.len = (size_t)(colon - text.ptr);
+		port = sv_skip(text, host.len + 1);
+	}
+	if (brackets && sv_iends(host, SV("]")))
+		host = sv(host.ptr + 1, host.len - 2);
+	if (!is_host(host))
+		return bad(err, text, "is neither \"host\" nor \"host:port\"");
+	if (port.ptr && (!sv_number(port, UINT16_MAX, &number) || !number))
+		return bad(err, text, "has a port out of range: 1 to 65535");
+	mem_grow(&list->items, &list->cap, list->n + 1, sizeof *list->items);
+	list->items[list->n++] =
+		(struct conf_host){ mem_strndup(host.ptr, host.len), (uint16_t)number };
+	return 0;
+}
+
 int set_relay_host(const struct conf_row *row, struct strview text, const char *file, void *field,
 	struct err *err)
 {

@@ -52,6 +52,7 @@ conf_set_fn set_address;    /* char * */
 conf_set_fn set_item;       /* struct string_list */
 conf_set_fn set_pin;        /* struct string_list */
 conf_set_fn set_host_item;  /* struct string_list of names, "*.NAME" too */
+conf_set_fn set_backup;     /* struct host_list */
 conf_set_fn set_relay_host; /* struct conf_relay */
 conf_set_fn set_protocol;   /* struct conf_relay */
 conf_set_fn set_sender;     /* struct conf_relay */

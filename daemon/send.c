@@ -86,14 +86,16 @@ void relay_connect_failed(struct relay *r, const struct err *err, const char *re
 
 /* ---- the pool ---- */
 
-int relay_make_tls(const struct conf_relay *conf, struct tls_client **tls, struct err *err)
+int relay_make_tls(
+	const struct conf_relay *conf, const char *host, struct tls_client **tls, struct err *err)
 {
+	/* A password is said to nobody but him whom it is meant for. */
+	bool verify = conf->tls.mode != TLS_OPPORTUNISTIC || conf->user;
+
 	*tls = NULL;
 	if (conf->tls.mode == TLS_NONE)
 		return 0;
-	/* A password is said to nobody but him whom it is meant for. */
-	bool verify = conf->tls.mode != TLS_OPPORTUNISTIC || conf->user;
-	return tls_client_new(conf->host ? conf->host : "localhost", &conf->tls, verify, tls, err);
+	return tls_client_new(host ? host : "localhost", &conf->tls, verify, tls, err);
 }
 
 /* The idle session used last: the others may then reach their idle timeout. */
@@ -162,7 +164,7 @@ int relay_new(struct env *env, struct config *config, const struct conf_relay *c
 {
 	struct tls_client *tls;
 
-	if (relay_make_tls(conf, &tls,
+	if (relay_make_tls(conf, conf->host, &tls,
 		    err)) /* a CA file that cannot be read shows at start, not at night */
 		return -1;
 	tls_client_free(tls);
@@ -175,6 +177,7 @@ int relay_new(struct env *env, struct config *config, const struct conf_relay *c
 	r->pool = (struct smtp_pool){ .max_connections = conf->connections,
 		.max_messages = conf->max_messages,
 		.idle_timeout = conf->idle_timeout_ms };
+	relay_hosts_init(&r->hosts, 1 + conf->backups.n);
 	TAILQ_INIT(&r->sessions);
 	TAILQ_INIT(&r->jobs);
 	r->timer = event_new(env->loop.base, -1, 0, on_relay_timer, r);
@@ -198,6 +201,7 @@ void relay_unref(struct relay *r)
 		session_free(TAILQ_FIRST(&r->sessions));
 	turn_cancel_flush(&r->env->turn, &r->dispatch);
 	event_free(r->timer);
+	relay_hosts_free(&r->hosts);
 	config_unref(r->config);
 	free(r);
 }

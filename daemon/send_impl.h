@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "core/relay_hosts.h"
 #include "env.h"
 #include "login.h"
 #include "send.h"
@@ -12,6 +13,7 @@ enum session_state { SESSION_CONNECTING, SESSION_IDLE, SESSION_BUSY, SESSION_LEA
 
 struct session {
 	struct relay *relay;
+	size_t host;                 /* see relay_host() */
 	struct login login;          /* its command runs before the connection is made */
 	struct transport *transport; /* NULL until then */
 	struct smtp *smtp;           /* NULL until connected */
@@ -37,6 +39,8 @@ struct relay {
 	struct smtp_pool pool;
 	struct err fault; /* of the last connect that failed */
 	bool probe, stopping, retiring;
+	struct relay_hosts hosts;
+	bool degraded;                  /* its first host is down, others are not */
 	bool xforward_refused;          /* said so once */
 	TAILQ_HEAD(, session) sessions; /* the one used last in front */
 	TAILQ_HEAD(, relay_job) jobs;
@@ -49,12 +53,12 @@ struct relay {
 void relay_wake(struct relay *r); /* something changed: look for work with the next output */
 void relay_note(const struct relay *r, enum log_event event, const char *reply,
 	const struct err *err, const char *text);
-/* A session could not be made ready: that is the relay's fault, not a message's. */
+/* No host could be made ready: that is the relay's fault, not a message's. */
 void relay_connect_failed(struct relay *r, const struct err *err, const char *reply);
 void relay_set_outcomes(struct relay_job *job, enum smtp_outcome from, enum smtp_outcome to);
 void relay_arm(struct event *timer, msec_t now, msec_t at); /* MSEC_NEVER: off */
-int relay_make_tls(const struct conf_relay *conf, struct tls_client **tls, struct err *err)
-	must_check;
+int relay_make_tls(const struct conf_relay *conf, const char *host, struct tls_client **tls,
+	struct err *err) must_check;
 
 /* session.c */
 void session_open(struct relay *r);

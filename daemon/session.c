@@ -42,18 +42,42 @@ void session_free(struct session *s)
 	free(s);
 }
 
+static void session_begin(struct relay *r, size_t host);
+
+/* It could not be made ready; `reached` is false if no host had to do with it. */
+static void connect_failed(
+	struct relay *r, size_t host, bool reached, const struct err *err, const char *reply)
+{
+	struct strbuf text AUTO(strbuf_free) = STRBUF_INIT;
+	size_t next = reached ? relay_hosts_failed(&r->hosts, host, env_now(r->env)) : r->hosts.n;
+
+	if (next == r->hosts.n || r->stopping) {
+		relay_connect_failed(r, err, reply);
+		return;
+	}
+	if (!r->degraded) {
+		strbuf_addf(&text, "%s is unusable, backup host %s is tried",
+			relay_host(r->conf, host).host, relay_host(r->conf, next).host);
+		relay_note(r, EV_RELAY_WARNING, reply, err, strbuf_str(&text));
+	}
+	r->degraded = true;
+	session_begin(r, next);
+}
+
 /* The one end of a session, whatever the cause; its job's outcomes are set already. */
 static void session_end(struct session *s, const struct err *err, const char *reply)
 {
 	struct relay *r = s->relay;
 	struct relay_job *job = s->job;
 	enum session_state state = s->state;
+	size_t host = s->host;
+	bool reached = s->transport;
 
 	relay_ref(r); /* a job's owner may let go of it */
 	session_free(s);
 	switch (state) {
 	case SESSION_CONNECTING:
-		relay_connect_failed(r, err, reply);
+		connect_failed(r, host, reached, err, reply);
 		break;
 	case SESSION_IDLE:
 		smtp_pool_lost(&r->pool.idle);
@@ -166,7 +190,9 @@ static void session_done(struct session *s)
 	s->messages++;
 	s->idle_since = env_now(r->env);
 	smtp_pool_done(&r->pool);
-	if (smtp_pool_retire(&r->pool, s->messages) || r->stopping || (r->retiring && !r->njobs))
+	if (smtp_pool_retire(&r->pool, s->messages) ||
+		relay_hosts_outdated(&r->hosts, s->host, s->idle_since) || r->stopping ||
+		(r->retiring && !r->njobs))
 		session_leave(s);
 	want_flush(s); /* the timer */
 	relay_wake(r);
@@ -187,6 +213,15 @@ static void session_ready(struct session *s)
 	log_write(&(struct log_entry){ .event = EV_CONNECTION_OPENED,
 		.relay = r->conf->name,
 		.text = transport_cipher(s->transport) });
+	relay_hosts_ready(&r->hosts, s->host);
+	if (r->degraded && !s->host) {
+		r->degraded = false;
+		log_write(&(struct log_entry){ .event = EV_RELAY_WARNING,
+			.level = LVL_NOTICE,
+			.relay = r->conf->name,
+			.reason = r->conf->host,
+			.text = "the first host is usable again" });
+	}
 	if (came_up) {
 		relay_note(r, EV_RELAY_UP, NULL, NULL, "relay is usable again");
 		r->ops.on_up(r->ops.ctx, r);
@@ -356,16 +391,17 @@ static const struct transport_ops session_ops = {
 static void connect_to_relay(struct session *s)
 {
 	const struct conf_relay *conf = s->relay->conf;
-	struct transport_target target = { .host = conf->host,
+	const struct conf_host to = relay_host(conf, s->host);
+	struct transport_target target = { .host = to.host,
 		.unix_path = conf->unix_path,
-		.port = conf->port,
+		.port = to.port,
 		.first = true, /* an answer to a dot should be on record before anything else
 				  happens */
 		.tls_at_once = conf->tls.mode == TLS_IMPLICIT,
 		.handshake_ms = SMTP_TIMEOUT_DATA_MS };
 	struct err err;
 
-	if (relay_make_tls(conf, &target.tls, &err))
+	if (relay_make_tls(conf, to.host, &target.tls, &err))
 		session_end(s, &err, NULL);
 	else
 		s->transport = transport_open(&s->relay->env->loop, &target, &session_ops, s);
@@ -381,13 +417,13 @@ static void on_secret(void *ctx, const struct err *err)
 		connect_to_relay(s);
 }
 
-void session_open(struct relay *r)
+static void session_begin(struct relay *r, size_t host)
 {
 	struct session *s = mem_zalloc(sizeof *s);
 	struct err err;
 
-	smtp_pool_opening(&r->pool);
 	s->relay = r;
+	s->host = host;
 	s->timer = event_new(r->env->loop.base, -1, 0, on_timer, s);
 	step_init(&s->gate, on_gate, s);
 	step_init(&s->after_commit, on_durable, s);
@@ -397,4 +433,10 @@ void session_open(struct relay *r)
 	int rc = login_get(&s->login, r->env->loop.base, &err);
 	if (rc <= 0)
 		on_secret(s, rc ? &err : NULL);
+}
+
+void session_open(struct relay *r)
+{
+	smtp_pool_opening(&r->pool);
+	session_begin(r, relay_hosts_first(&r->hosts, env_now(r->env)));
 }

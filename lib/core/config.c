@@ -134,6 +134,9 @@ static void relay_free(struct conf_relay *r)
 	free(r->name);
 	free(r->host);
 	free(r->unix_path);
+	for (size_t i = 0; i < r->backups.n; i++)
+		free(r->backups.items[i].host);
+	free(r->backups.items);
 	tls_free(&r->tls);
 	free(r->user);
 	secret_free(&r->password);
@@ -250,6 +253,15 @@ const struct conf_account *config_account(const struct config *c, const char *na
 	return NULL;
 }
 
+struct conf_host relay_host(const struct conf_relay *r, size_t index)
+{
+	if (!index)
+		return (struct conf_host){ r->host, r->port };
+	struct conf_host h = r->backups.items[index - 1];
+	h.port = h.port ? h.port : r->port;
+	return h;
+}
+
 static struct conf_place at(const struct conf_keys *k, const char *key, struct conf_place section)
 {
 	const struct conf_place *p = conf_key_place(k, key);
@@ -298,6 +310,9 @@ static void check_relay_unix(const struct conf_relay *r, struct faults *f)
 			"relay \"%s\": a unix socket needs protocol \"lmtp\"", r->name);
 	if (port)
 		fault_add(f, *port, "port has no meaning with a unix socket");
+	if (r->backups.n)
+		fault_add(f, at(&r->keys, "backup_hosts", r->place),
+			"backup_hosts has no meaning with a unix socket");
 	if (r->tls.mode == TLS_STARTTLS || r->tls.mode == TLS_IMPLICIT)
 		fault_add(f, at(&r->keys, "tls", r->place),
 			"relay \"%s\": no TLS over a unix socket", r->name);

@@ -87,6 +87,15 @@ struct conf_provider {
 	size_t nenvelope;
 };
 
+struct conf_host {
+	char *host;
+	uint16_t port; /* 0: the relay's */
+};
+struct host_list {
+	struct conf_host *items;
+	size_t n, cap;
+};
+
 struct conf_relay {
 	struct conf_place place;
 	struct conf_keys keys;
@@ -94,6 +103,7 @@ struct conf_relay {
 	char *host;      /* or NULL when unix_path is set */
 	char *unix_path; /* LMTP only */
 	uint16_t port;
+	struct host_list backups; /* see relay_host() */
 	bool lmtp;
 	struct conf_tls tls;
 	char *user; /* NULL: no login */
@@ -156,6 +166,9 @@ struct conf_account *config_add_account(struct config *c);
 const struct conf_provider *config_provider(const struct config *c, const char *name); /* or NULL */
 const struct conf_relay *config_relay(const struct config *c, const char *name);
 const struct conf_account *config_account(const struct config *c, const char *name);
+
+/* 0 is the relay's own, the others are its backup_hosts; index <= backups.n. Borrowed. */
+struct conf_host relay_host(const struct conf_relay *r, size_t index);
 
 void string_list_add(struct string_list *l, struct strview s);
 void string_list_free(struct string_list *l);

@@ -1,4 +1,4 @@
-/* Durations, sizes, pins, and the path of a socket. */
+/* Durations, sizes, pins, hosts, and the path of a socket. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -91,12 +91,53 @@ static void test_pins(void **state)
 	}
 }
 
+static void test_backup_hosts(void **state)
+{
+	static const struct {
+		const char *text, *host; /* NULL: refused */
+		uint16_t port;
+	} rows[] = {
+		{ "mail2", "mail2", 0 },
+		{ "mail2:26", "mail2", 26 },
+		{ "192.0.2.7:65535", "192.0.2.7", 65535 },
+		{ "2001:db8::7", "2001:db8::7", 0 },
+		{ "[2001:db8::7]", "2001:db8::7", 0 },
+		{ "[2001:db8::7]:26", "2001:db8::7", 26 },
+		{ "mail2:0", NULL, 0 },
+		{ "mail2:65536", NULL, 0 },
+		{ "mail2:", NULL, 0 },
+		{ "mail2:smtp", NULL, 0 },
+		{ ":26", NULL, 0 },
+		{ "[]:26", NULL, 0 },
+		{ "[", NULL, 0 },
+		{ "mail 2", NULL, 0 },
+		{ "unix:/run/x", NULL, 0 },
+		{ "", NULL, 0 },
+	};
+	struct err err;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct host_list list = { 0 };
+		int rc = set_backup(NULL, sv_str(rows[i].text), NULL, &list, &err);
+		if (rc != (rows[i].host ? 0 : -1))
+			fail_msg("\"%s\"", rows[i].text);
+		assert_int_equal(list.n, rows[i].host ? 1 : 0);
+		if (!list.n)
+			continue;
+		assert_string_equal(list.items[0].host, rows[i].host);
+		assert_int_equal(list.items[0].port, rows[i].port);
+		free(list.items[0].host);
+		free(list.items);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_units),
 		cmocka_unit_test(test_path_of_a_socket),
 		cmocka_unit_test(test_pins),
+		cmocka_unit_test(test_backup_hosts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

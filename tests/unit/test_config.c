@@ -170,6 +170,15 @@ static void unix_login(struct fixture *fx)
 	fx->r->lmtp = true;
 	fx->r->user = mem_strdup("gate");
 }
+static void unix_backup(struct fixture *fx)
+{
+	struct host_list *list = &fx->r->backups;
+
+	fx->r->unix_path = mem_strdup("/run/x");
+	fx->r->lmtp = true;
+	mem_grow(&list->items, &list->cap, 1, sizeof *list->items);
+	list->items[list->n++] = (struct conf_host){ mem_strdup("mail2"), 0 };
+}
 static void pin(struct fixture *fx)
 {
 	fx->p->tls.mode = TLS_STARTTLS;
@@ -222,6 +231,7 @@ static const struct {
 	{ clear_provider, 0, "clear text", true },
 	{ clear_login, 0, "no password is said without TLS", true },
 	{ unix_login, 0, "no login over a unix socket", false },
+	{ unix_backup, 0, "backup_hosts has no meaning", false },
 	{ pin, 0, NULL, false },
 	{ pin_in_clear, 0, "tls_pin needs tls", false },
 	{ pin_of_anybody, 0, "tls_pin needs tls", false },
