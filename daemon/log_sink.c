@@ -125,7 +125,8 @@ static void write_summaries(bool all)
 		AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 		char since[40];
 		format_time(since, sum.age);
-		strbuf_addf(&text, "%" PRIu64 " times more since %s: %s", sum.entry.repeated, since,
+		strbuf_addf(&text, "%" PRIu64 " time%s more since %s: %s", sum.entry.repeated,
+			sum.entry.repeated == 1 ? "" : "s", since,
 			sum.entry.text ? sum.entry.text : "");
 		sum.entry.text = strbuf_str(&text);
 		write_entry(&sum.entry, sum.level);

@@ -89,7 +89,8 @@ class Dovecot:
         self._process = None
         self._serial = 0
 
-    def start(self):
+    def configure(self):
+        """Writes its files; the command that runs it in the foreground."""
         os.makedirs(os.path.join(self.directory, "mail"), exist_ok=True)
         os.chown(os.path.join(self.directory, "mail"), *owner())
         config = os.path.join(self.directory, "dovecot.conf")
@@ -98,8 +99,11 @@ class Dovecot:
                                   cert=self.certificate.cert, key=self.certificate.key,
                                   password=PASSWORD, pop3=self.pop3, pop3s=self.pop3s,
                                   lmtp=self.lmtp, lmtp_user=self.lmtp_user) + self.more)
-        self._process = subprocess.Popen(["dovecot", "-F", "-c", config],
-                                         stdin=subprocess.DEVNULL, start_new_session=True)
+        return ["dovecot", "-F", "-c", config]
+
+    def start(self):
+        self._process = subprocess.Popen(self.configure(), stdin=subprocess.DEVNULL,
+                                         start_new_session=True)
         net.wait_until(lambda: net.answers(self.pop3) or self._process.poll() is not None, 20,
                        lambda: "Dovecot does not answer: " + self.log())
         if self._process.poll() is not None:

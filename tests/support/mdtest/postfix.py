@@ -88,7 +88,8 @@ class Postfix:
         self.services = services
         self.port = net.free_port()
 
-    def start(self):
+    def configure(self):
+        """Writes its files; the command without its last word, start or start-fg."""
         etc = os.path.join(self.directory, "etc")
         for folder in ("etc", "queue", "data", "mail"):
             os.makedirs(os.path.join(self.directory, folder), exist_ok=True)
@@ -103,7 +104,10 @@ class Postfix:
         self._write(os.path.join(etc, "master.cf"), MASTER.format(port=self.port) + self.services)
         self._write(os.path.join(etc, "mailboxes"),
                     "".join(f"{box}@{DOMAIN} {box}/\n" for box in self.mailboxes))
-        start = subprocess.Popen(["postfix", "-c", etc, "start"], stdin=subprocess.DEVNULL,
+        return ["postfix", "-c", etc]
+
+    def start(self):
+        start = subprocess.Popen([*self.configure(), "start"], stdin=subprocess.DEVNULL,
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                  start_new_session=True)
         try:
