@@ -95,6 +95,7 @@ void dns_free(struct dns *d)
 	if (!d)
 		return;
 	event_free(d->readable);
+	on_answers(d->pipe[0], EV_READ, d); /* what came in the last turn; nobody waits for it */
 	if (d->open)
 		return; /* a thread still knows the pipe; the process is about to end */
 	close(d->pipe[0]);

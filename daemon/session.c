@@ -51,7 +51,8 @@ static void connect_failed(
 	struct strbuf text AUTO(strbuf_free) = STRBUF_INIT;
 	size_t next = reached ? relay_hosts_failed(&r->hosts, host, env_now(r->env)) : r->hosts.n;
 
-	if (next == r->hosts.n || r->stopping) {
+	bool surplus = r->pool.down && r->pool.connecting > 1; /* one is enough */
+	if (next == r->hosts.n || r->stopping || surplus) {
 		relay_connect_failed(r, err, reply);
 		return;
 	}

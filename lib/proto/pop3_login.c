@@ -119,7 +119,8 @@ enum state pop3_login_state(struct pop3 *p)
 
 	switch (p->params.auth) {
 	case POP3_AUTH_AUTO: /* USER and PASS do what LOGIN does, and more servers know how */
-		best = sasl_strongest(p->caps.sasl & ~SASL_BIT(SASL_LOGIN), p->secured);
+		best = sasl_strongest(p->caps.sasl & ~SASL_BIT(SASL_LOGIN), p->secured,
+			p->params.user, p->params.password);
 		return best == SASL_COUNT ? ST_USER : begin_sasl(p, best);
 	case POP3_AUTH_USER:
 		return ST_USER;

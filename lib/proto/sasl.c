@@ -194,39 +194,40 @@ void sasl_offered(unsigned *offers, struct strview name)
 			*offers |= SASL_BIT(i);
 }
 
-enum sasl_mech sasl_strongest(unsigned offers, bool secured)
+/* RFC 4013. The exchange does the same, but too late to say what is wrong. */
+static bool prepared(struct strview text)
 {
+	struct strbuf copy AUTO(strbuf_wipe) = STRBUF_INIT;
+	char *out = NULL;
+
+	mem_grow(&copy.ptr, &copy.cap, text.len + 1, 1);
+	strbuf_addv(&copy, text);
+	int rc = gsasl_saslprep(strbuf_str(&copy), 0, &out, NULL);
+	mem_wipe(out, out ? strlen(out) : 0);
+	gsasl_free(out);
+	return rc == GSASL_OK;
+}
+
+enum sasl_mech sasl_strongest(
+	unsigned offers, bool secured, struct strview user, struct strview secret)
+{
+	bool fit = prepared(user) && prepared(secret);
+
 	for (unsigned i = SASL_SCRAM_SHA_256; i <= SASL_LOGIN; i++)
-		if (offers & SASL_BIT(i) && (secured || !rows[i].readable))
+		if (offers & SASL_BIT(i) && (secured || !rows[i].readable) && (fit || rows[i].ours))
 			return (enum sasl_mech)i;
 	return SASL_COUNT;
 }
 
 /* ---- an exchange ---- */
 
-/* RFC 4013. The exchange does the same, but too late to say what is wrong. */
-static int check_prepared(struct sasl *s, struct strview text, const char *what, struct err *err)
-{
-	struct strbuf copy AUTO(strbuf_wipe) = STRBUF_INIT;
-	char *prepared = NULL;
-
-	mem_grow(&copy.ptr, &copy.cap, text.len + 1, 1);
-	strbuf_addv(&copy, text);
-	int rc = gsasl_saslprep(strbuf_str(&copy), 0, &prepared, NULL);
-	mem_wipe(prepared, prepared ? strlen(prepared) : 0);
-	gsasl_free(prepared);
-	if (rc == GSASL_OK)
-		return 0;
-	return err_set(err, ERR_CONFIG, 0,
-		"the %s has characters that %s does not allow (RFC 4013): choose another auth",
-		what, sasl_name(s->mech));
-}
-
 static int open_library(struct sasl *s, struct err *err)
 {
-	if (check_prepared(s, s->user, "user", err) < 0 ||
-		check_prepared(s, s->secret, "password", err) < 0)
-		return -1;
+	if (!prepared(s->user) || !prepared(s->secret))
+		return err_set(err, ERR_CONFIG, 0,
+			"user or password has characters that %s does not allow (RFC 4013): choose "
+			"another auth",
+			sasl_name(s->mech));
 	int rc = gsasl_init(&s->library);
 
 	if (rc == GSASL_OK)

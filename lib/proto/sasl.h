@@ -35,10 +35,12 @@ const char *sasl_name(enum sasl_mech mech);
  */
 void sasl_offered(unsigned *offers, struct strview name);
 /*
- * The strongest of those offered that works with a password; SASL_COUNT: none. One that shows the
- * password to whoever listens is chosen only if the stream is secured.
+ * The strongest of those offered that works with this user and password; SASL_COUNT: none. One that
+ * shows the password to whoever listens is chosen only if the stream is secured, and CRAM-MD5 and
+ * SCRAM only if both can be prepared for them (RFC 4013: UTF-8, no control characters).
  */
-enum sasl_mech sasl_strongest(unsigned offers, bool secured);
+enum sasl_mech sasl_strongest(
+	unsigned offers, bool secured, struct strview user, struct strview secret);
 
 struct sasl;
 

@@ -80,7 +80,7 @@ static enum smtp_state begin_login(struct smtp *s)
 			NULL);
 	s->mech = s->params.mech;
 	if (s->mech == SASL_COUNT)
-		s->mech = sasl_strongest(s->ext.sasl, true);
+		s->mech = sasl_strongest(s->ext.sasl, true, s->params.user, s->params.password);
 	if (s->mech == SASL_COUNT)
 		return smtp_fail(s, ERR_CONFIG,
 			"a login is wanted, and the server offers no AUTH that works with a "
