@@ -21,6 +21,12 @@ struct page {
 
 /* ---- reading it ---- */
 
+/* The i-th of a list; NULL: there are no more. */
+static const json_t *item(const struct page *page, const char *list, size_t i)
+{
+	return json_array_get(json_object_get(page->status, list), i);
+}
+
 static const char *text_of(const json_t *o, const char *key)
 {
 	const char *text = json_string_value(json_object_get(o, key));
@@ -150,6 +156,15 @@ static void complain(const struct page *page, const json_t *account)
 		paper_line(&page->paper, PLAIN, strbuf_str(&text));
 }
 
+static void remind(const struct page *page, const json_t *account)
+{
+	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
+	const char *name = text_of(account, "name");
+
+	strbuf_addf(&text, "%s: paused; it goes on with: multidropctl resume %s", name, name);
+	paper_line(&page->paper, YELLOW, strbuf_str(&text));
+}
+
 static void complain_relay(const struct page *page, const json_t *relay)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
@@ -164,13 +179,17 @@ static void complain_relay(const struct page *page, const json_t *relay)
 static void complaints(const struct page *page, json_int_t held)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-	json_t *o;
+	const json_t *o;
 	size_t i;
 
-	json_array_foreach(json_object_get(page->status, "accounts"), i,
-		o) if (json_is_true(json_object_get(o, "trouble"))) complain(page, o);
-	json_array_foreach(json_object_get(page->status, "relays"), i, o) if (is_state(o, "down"))
-		complain_relay(page, o);
+	for (i = 0; (o = item(page, "accounts", i)); i++)
+		if (json_is_true(json_object_get(o, "trouble")))
+			complain(page, o);
+		else if (is_state(o, "paused"))
+			remind(page, o);
+	for (i = 0; (o = item(page, "relays", i)); i++)
+		if (is_state(o, "down"))
+			complain_relay(page, o);
 	if (!held)
 		return;
 	strbuf_addf(&text,
@@ -193,18 +212,17 @@ static void print_top(const struct page *page)
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 	size_t i, n = 0, paused = 0, disabled = 0, trouble = 0, down = 0;
 	json_int_t held = 0;
-	json_t *o;
+	const json_t *o;
 
-	json_array_foreach(json_object_get(page->status, "accounts"), i, o)
-	{
+	for (i = 0; (o = item(page, "accounts", i)); i++) {
 		n++;
 		paused += is_state(o, "paused");
 		disabled += is_state(o, "disabled");
 		trouble += json_is_true(json_object_get(o, "trouble"));
 		held += number_of(o, "held");
 	}
-	json_array_foreach(json_object_get(page->status, "relays"), i, o) down +=
-		is_state(o, "down");
+	for (i = 0; (o = item(page, "relays", i)); i++)
+		down += is_state(o, "down");
 	add_part(&bad, trouble, "account in trouble", "accounts in trouble");
 	add_part(&bad, down, "relay down", "relays down");
 	add_part(&bad, (size_t)held, "message held", "messages held");
@@ -227,12 +245,11 @@ static void print_accounts(const struct page *page)
 		"LAST SUCCESS", "NEXT", "DELIVERED", "HELD", "TO DELETE", "LOGINS LEFT", "WHY THEN",
 		NULL };
 	struct table t = { 0 };
-	json_t *o;
+	const json_t *o;
 	size_t i;
 
 	titles(&t, names);
-	json_array_foreach(json_object_get(page->status, "accounts"), i, o)
-	{
+	for (i = 0; (o = item(page, "accounts", i)); i++) {
 		const char *result = result_of(o);
 		table_add(&t, PLAIN, text_of(o, "name"));
 		table_add(&t, state_colour(o), text_of(o, "state"));
@@ -254,12 +271,11 @@ static void print_providers(const struct page *page)
 {
 	static const char *const names[] = { "PROVIDER", "LOGINS", "NEXT LOGIN", NULL };
 	struct table t = { 0 };
-	json_t *o;
+	const json_t *o;
 	size_t i;
 
 	titles(&t, names);
-	json_array_foreach(json_object_get(page->status, "providers"), i, o)
-	{
+	for (i = 0; (o = item(page, "providers", i)); i++) {
 		AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 		json_int_t limit = number_of(o, "login_limit");
 		strbuf_addf(&text, "%" JSON_INTEGER_FORMAT, number_of(o, "logins_in_window"));
@@ -279,12 +295,11 @@ static void print_relays(const struct page *page)
 {
 	static const char *const names[] = { "RELAY", "STATE", "IDLE", "BUSY", "NEXT TRY", NULL };
 	struct table t = { 0 };
-	json_t *o;
+	const json_t *o;
 	size_t i;
 
 	titles(&t, names);
-	json_array_foreach(json_object_get(page->status, "relays"), i, o)
-	{
+	for (i = 0; (o = item(page, "relays", i)); i++) {
 		bool down = is_state(o, "down");
 		table_add(&t, PLAIN, text_of(o, "name"));
 		table_add(&t, down ? RED : PLAIN, text_of(o, "state"));

@@ -82,18 +82,24 @@ static void set_past(json_t *o, const struct view *v, const struct conf_account 
 
 static void set_counts(json_t *o, const struct view *v, const struct conf_account *conf)
 {
-	uint64_t held, deletable;
+	struct message_counts n;
 	struct err err;
-	bool known = !store_counts(v->env->store, conf->name, &held, &deletable, &err);
+	bool known = !store_counts(v->env->store, conf->name, &n, &err);
+	uint64_t pending = n.discard + (conf->keep_ms == KEEP_FOREVER ? 0 : n.done);
 
-	json_object_set_new(o, "held", number_or_null(known, (json_int_t)held));
-	json_object_set_new(o, "pending_delete", number_or_null(known, (json_int_t)deletable));
+	json_object_set_new(o, "held", number_or_null(known, (json_int_t)n.held));
+	json_object_set_new(o, "pending_delete", number_or_null(known, (json_int_t)pending));
 }
 
-static json_t *account_json(const struct view *v, const struct conf_account *conf)
+/* logins: of each provider, in the order of the configuration. */
+static json_t *account_json(
+	const struct view *v, const struct conf_account *conf, const struct logins *logins)
 {
-	struct logins l = logins_of(v, conf->provider);
-	json_int_t left = budget(conf->provider, &l);
+	size_t i = 0;
+
+	while ((*v->config)->providers[i] != conf->provider)
+		i++;
+	json_int_t left = budget(conf->provider, &logins[i]);
 	json_t *o = json_pack("{s:s, s:s, s:s}", "name", conf->name, "provider",
 		conf->provider->name, "relay", conf->relay->name);
 
@@ -104,14 +110,13 @@ static json_t *account_json(const struct view *v, const struct conf_account *con
 	return o;
 }
 
-static json_t *provider_json(const struct view *v, const struct conf_provider *p)
+static json_t *provider_json(
+	const struct view *v, const struct conf_provider *p, const struct logins *l)
 {
-	struct logins l = logins_of(v, p);
-
 	return json_pack("{s:s, s:o, s:I, s:I, s:o}", "name", p->name, "logins_in_window",
-		number_or_null(l.known, l.used), "login_limit", (json_int_t)p->rate.limit,
+		number_or_null(l->known, l->used), "login_limit", (json_int_t)p->rate.limit,
 		"login_window_seconds", (json_int_t)(p->rate.window_ms / 1000),
-		"next_login_allowed", show_json_time(l.wait ? env_wall(v->env) + l.wait : 0));
+		"next_login_allowed", show_json_time(l->wait ? env_wall(v->env) + l->wait : 0));
 }
 
 static json_t *relay_json(const struct view *v, const struct relay *r)
@@ -140,13 +145,17 @@ json_t *status_json(const struct view *v, const char *only)
 {
 	const struct config *c = *v->config;
 	json_t *accounts = json_array(), *providers = json_array(), *relays = json_array();
+	AUTO(mem_freep) struct logins *logins = mem_zalloc((c->nproviders + 1) * sizeof *logins);
 
+	for (size_t i = 0; i < c->nproviders; i++)
+		logins[i] = logins_of(v, c->providers[i]);
 	for (size_t i = 0; i < c->naccounts; i++)
 		if (!only || !strcmp(c->accounts[i]->name, only))
-			json_array_append_new(accounts, account_json(v, c->accounts[i]));
+			json_array_append_new(accounts, account_json(v, c->accounts[i], logins));
 	for (size_t i = 0; i < c->nproviders; i++)
 		if (wanted(only, c, c->providers[i]->name, NULL))
-			json_array_append_new(providers, provider_json(v, c->providers[i]));
+			json_array_append_new(
+				providers, provider_json(v, c->providers[i], &logins[i]));
 	for (size_t i = 0; i < v->relays->n; i++)
 		if (wanted(only, c, NULL, relay_conf(v->relays->items[i])->name))
 			json_array_append_new(relays, relay_json(v, v->relays->items[i]));
@@ -206,7 +215,7 @@ void status_line(const struct view *v, struct strbuf *out)
 static void account_gauges(const struct view *v, const struct account *a)
 {
 	struct metrics *m = v->env->metrics;
-	uint64_t held, deletable;
+	struct message_counts n;
 	struct outlook look;
 	struct err err;
 
@@ -216,8 +225,8 @@ static void account_gauges(const struct view *v, const struct account *a)
 	if (a->sched.kept.last_success)
 		metrics_set(m, METRIC_LAST_SUCCESS, a->name, NULL,
 			(double)a->sched.kept.last_success / 1000);
-	if (!store_counts(v->env->store, a->name, &held, &deletable, &err))
-		metrics_set(m, METRIC_HELD, a->name, NULL, (double)held);
+	if (!store_counts(v->env->store, a->name, &n, &err))
+		metrics_set(m, METRIC_HELD, a->name, NULL, (double)n.held);
 }
 
 static void relay_gauges(const struct view *v, const struct relay *r)

@@ -65,16 +65,16 @@ int store_set_paused(struct store *s, const char *account, bool paused, struct e
 	return store_change(s, err, SET_PAUSED, "si", account, (int64_t)paused);
 }
 
-int store_counts(
-	struct store *s, const char *account, uint64_t *held, uint64_t *deletable, struct err *err)
+int store_counts(struct store *s, const char *account, struct message_counts *out, struct err *err)
 {
 	sqlite3_stmt *st = store_query(s, COUNTS, "s", account);
 	int rc = sqlite3_step(st);
 
-	*held = *deletable = 0;
+	*out = (struct message_counts){ 0 };
 	if (rc == SQLITE_ROW) {
-		*held = (uint64_t)sqlite3_column_int64(st, 0);
-		*deletable = (uint64_t)sqlite3_column_int64(st, 1);
+		out->held = (uint64_t)sqlite3_column_int64(st, 0);
+		out->done = (uint64_t)sqlite3_column_int64(st, 1);
+		out->discard = (uint64_t)sqlite3_column_int64(st, 2);
 	}
 	return one_row(s, st, rc, err);
 }

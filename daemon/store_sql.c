@@ -72,9 +72,9 @@ const char *const store_sql[] = {
 	[SET_PAUSED] = "INSERT INTO account(name, paused) VALUES(?1, ?2)"
 		       " ON CONFLICT DO UPDATE SET paused = ?2",
 	/* 1 DONE, 3 HELD, 4 DISCARD */
-	[COUNTS] =
-		"SELECT count(*) FILTER (WHERE state = 3), count(*) FILTER (WHERE state IN (1, 4))"
-		" FROM message WHERE account = ?1 AND forgotten_at IS NULL",
+	[COUNTS] = "SELECT count(*) FILTER (WHERE state = 3), count(*) FILTER (WHERE state = 1),"
+		   " count(*) FILTER (WHERE state = 4)"
+		   " FROM message WHERE account = ?1 AND forgotten_at IS NULL",
 	[WATCH] = "SELECT recent, n, changed FROM watch WHERE account = ?1",
 	[SET_WATCH] = "INSERT OR REPLACE INTO watch(account, recent, n, changed)"
 		      " VALUES(?1, ?2, ?3, ?4)",

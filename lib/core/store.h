@@ -209,9 +209,14 @@ int store_past(struct store *s, const char *account, struct account_past *past, 
 int store_set_past(struct store *s, const char *account, const struct account_past *past,
 	struct err *err) must_check;
 int store_set_paused(struct store *s, const char *account, bool paused, struct err *err) must_check;
-/* Messages of an account that are held, and that wait for their DELE. */
-int store_counts(struct store *s, const char *account, uint64_t *held, uint64_t *deletable,
-	struct err *err) must_check;
+/* An account's messages at the provider, by what they wait for. */
+struct message_counts {
+	uint64_t held; /* for a person */
+	uint64_t done; /* for the end of `keep` */
+	uint64_t discard;
+};
+int store_counts(struct store *s, const char *account, struct message_counts *out, struct err *err)
+	must_check;
 
 /* Did this account's last session end with a confirmed QUIT? */
 int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err) must_check;

@@ -305,7 +305,8 @@ def test_pause_survives_a_restart(config):
             assert (sammel["state"], sammel["next_due"]) == ("paused", None)
             running.signal(signal.SIGUSR1)
             assert expect(ctl.ask(config, "status"), 0).stdout.startswith(
-                "All is well: 1 account, 1 paused\n")
+                "All is well: 1 account, 1 paused\n"
+                "sammel: paused; it goes on with: multidropctl resume sammel\n\n")
             assert not running.log.find("cycle.started")
             assert expect(ctl.ask(config, "resume", "sammel"), 0).stdout == "sammel: resumed\n"
             first_cycle(running)
