@@ -163,6 +163,11 @@ def test_installed_and_running(world):
         world.machine.run("cat", f"/proc/{world.pid()}/status").stdout
     accounts = json.loads(world.machine.run("multidropctl", "status", "--json").stdout)["accounts"]
     assert [a["state"] for a in accounts] == ["disabled"]
+    for group, status in (("multidropd", 0), ("nogroup", 69)):
+        asked = world.machine.run("setpriv", "--reuid=nobody", f"--regid={group}",
+                                  "--clear-groups", "multidropctl", "status", "-s",
+                                  "/run/multidropd/control", check=False)
+        assert asked.returncode == status, asked
     page = "/usr/share/doc/multidropd/"
     for name in ("copyright", "changelog.gz", "operations.md", "examples/credentials.conf"):
         assert os.path.exists(world.machine.path(page + name))

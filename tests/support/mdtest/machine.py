@@ -28,6 +28,11 @@ class Unavailable(Exception):
     """This host cannot do it; the text says why."""
 
 
+def last_words(output):
+    """Of a program that failed, in one line."""
+    return " / ".join(output.strip().splitlines()[-3:])
+
+
 def check_host():
     if os.getuid() != 0:
         raise Unavailable("containers and a Debian root need root")
@@ -98,7 +103,7 @@ class Cache:
                               stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             shutil.rmtree(path, ignore_errors=True)
-            raise Unavailable(f"no Debian root could be built, {command[0]} says:\n{done.stdout}")
+            raise Unavailable("no Debian root could be built: " + last_words(done.stdout))
 
 
 class Machine:
@@ -115,8 +120,7 @@ class Machine:
         probe = subprocess.run([*self._command, "--pipe", "/bin/true"], stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if probe.returncode:
-            raise Unavailable("no container can be started, systemd-nspawn says:\n"
-                              + probe.stdout)
+            raise Unavailable("no container can be started: " + last_words(probe.stdout))
         with open(self._log, "w") as log:
             # Whatever ends us, ends it.
             self._process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self._command,
