@@ -65,7 +65,7 @@ static void on_end(void *ctx, bool durable)
 {
 	struct fetch *f = ctx;
 
-	if (f->ended || f->login.command || f->pop3 || f->transport || !TAILQ_EMPTY(&f->transits))
+	if (f->ended || f->pop3 || f->transport || !TAILQ_EMPTY(&f->transits))
 		return;
 	f->ended = true;
 	report_end(f);
@@ -563,6 +563,8 @@ void fetch_relay_down(struct fetch *f)
 {
 	struct err err;
 
+	if (!f->transport) /* no login for what cannot be handed over */
+		login_free(&f->login);
 	f->no_more = true;
 	err_set(&err, ERR_NET, 0, "relay %s is down; what is not delivered stays with the provider",
 		f->account->relay->name);

@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 from conftest import PASSWORD, expect, fake_provider
-from mdtest import daemon, dovecot as dovecot_module, messages
+from mdtest import ctl, daemon, dovecot as dovecot_module, messages, net
 from mdtest.pop3fake import CLOSE, Pop3Fake
 from mdtest.sink import Sink
 
@@ -187,6 +187,17 @@ def test_p17_the_command_is_run_again_after_a_refusal(config):
         assert provider.connections == 1 and len(sink.transactions) == 1
 
 
+@pytest.mark.parametrize("tool", ["probe", "adopt"])
+def test_p17_at_the_command_line(config, tool):
+    failures = []
+    provider, runs = with_tokens(config, ["t2"], failures, ["t1", "t2"])
+    with provider:
+        config.relay("house", port=net.free_port())
+        args = {"probe": ("probe", "-a", "sammel"), "adopt": ("adopt", "sammel", "--yes")}[tool]
+        expect(ctl.run(*args, "-c", config.write()), 0)
+        assert failures == [("t1", "")] and runs() == 2 and provider.connections == 1
+
+
 def test_p17_once_and_not_again(config):
     failures = []
     provider, runs = with_tokens(config, [], failures, ["t1", "t2", "t3"])
@@ -264,6 +275,19 @@ def test_a_command_does_not_hold_up_others_nor_the_end(config):
             assert not d.log.find("cycle.failed")
             assert d.stop(timeout=10) == 0
         assert not os.path.exists(f"/proc/{open(pid).read().strip()}"), "it went with the daemon"
+
+
+def test_no_login_when_the_relay_goes_down_meanwhile(config):
+    """The command of one account takes its time, and another finds the relay dead."""
+    with Pop3Fake([]) as waiting, Pop3Fake([messages.stored("hans", "Hallo")]) as provider:
+        fake_provider(config, waiting, "waiting")
+        fake_provider(config, provider)
+        config.relay("house", port=net.free_port())
+        config.account("sammel", "waiting", "house", "unused")
+        command(config, "sleep 1000")
+        config.account("zweites", "fake", "house", provider.password)
+        run = expect(daemon.once(config, timeout=20), 75)
+        assert run.log.find("relay.down") and waiting.connections == 0
 
 
 def test_p13_a_reload_resumes_an_account_with_a_command(config):
