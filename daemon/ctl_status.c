@@ -53,6 +53,11 @@ static bool is_state(const json_t *o, const char *state)
 	return !strcmp(text_of(o, "state"), state);
 }
 
+static bool is_degraded(const json_t *relay)
+{
+	return json_is_true(json_object_get(relay, "degraded"));
+}
+
 /* How the last cycle ended. Success is noted at its end, so it is never older than its start. */
 static const char *result_of(const json_t *account)
 {
@@ -169,6 +174,12 @@ static void complain_relay(const struct page *page, const json_t *relay)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 
+	if (is_degraded(relay)) {
+		strbuf_addf(&text, "relay %s: its first host is down, a backup host serves",
+			text_of(relay, "name"));
+		paper_line(&page->paper, YELLOW, strbuf_str(&text));
+		return;
+	}
 	strbuf_addf(
 		&text, "relay %s: down: %s", text_of(relay, "name"), text_of(relay, "last_error"));
 	paper_line(&page->paper, RED, strbuf_str(&text));
@@ -188,7 +199,7 @@ static void complaints(const struct page *page, json_int_t held)
 		else if (is_state(o, "paused"))
 			remind(page, o);
 	for (i = 0; (o = item(page, "relays", i)); i++)
-		if (is_state(o, "down"))
+		if (is_state(o, "down") || is_degraded(o))
 			complain_relay(page, o);
 	if (!held)
 		return;

@@ -216,6 +216,11 @@ bool relay_is_down(const struct relay *r)
 	return r->pool.down;
 }
 
+bool relay_is_degraded(const struct relay *r)
+{
+	return r->degraded && !r->pool.down;
+}
+
 const struct smtp_pool *relay_pool(const struct relay *r)
 {
 	return &r->pool;

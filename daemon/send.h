@@ -55,6 +55,7 @@ void relay_submit(struct relay *r, struct relay_job *job);
  */
 bool relay_cancel(struct relay *r, struct relay_job *job);
 bool relay_is_down(const struct relay *r);
+bool relay_is_degraded(const struct relay *r); /* its first host is down, another serves */
 const struct smtp_pool *relay_pool(const struct relay *r);
 const char *relay_fault(const struct relay *r); /* why it is down; "" when it is not */
 void relay_probe(

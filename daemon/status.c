@@ -124,9 +124,10 @@ static json_t *relay_json(const struct view *v, const struct relay *r)
 	const struct smtp_pool *pool = relay_pool(r);
 	msec_t wait = pool->retry_at - env_now(v->env);
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "name", relay_conf(r)->name,
-		"state", pool->down ? "down" : "up", "idle", (json_int_t)pool->idle, "busy",
-		(json_int_t)pool->busy, "connecting", (json_int_t)pool->connecting, "last_error",
+	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:o}", "name", relay_conf(r)->name,
+		"state", pool->down ? "down" : "up", "degraded", relay_is_degraded(r), "idle",
+		(json_int_t)pool->idle, "busy", (json_int_t)pool->busy, "connecting",
+		(json_int_t)pool->connecting, "last_error",
 		show_json_text(pool->down ? relay_fault(r) : NULL), "next_try",
 		show_json_time(pool->down && wait > 0 ? env_wall(v->env) + wait : 0));
 }

@@ -1,7 +1,7 @@
 """A relay with backup_hosts: in order while the first is down, and back to it."""
 import pytest
 from conftest import expect, fake_provider
-from mdtest import daemon, messages, net
+from mdtest import ctl, daemon, messages, net
 from mdtest.pop3fake import Pop3Fake
 from mdtest.sink import Sink
 
@@ -94,3 +94,13 @@ def put(provider, d, sink, n):
     with provider.lock:
         provider.maildrop.append((f"put-{n}-{sink.port}", messages.stored("hans", f"nun {n}")))
     d.wait(lambda: len(sink.transactions) > had, what=f"the message at port {sink.port}")
+
+
+def test_status_tells_that_a_backup_host_serves(config):
+    with Pop3Fake(mails(1)) as provider, Sink() as second:
+        with daemon.Daemon(serve(config, provider, net.free_port(), second)) as running:
+            running.wait_event("message.delivered")
+            relay, = ctl.status(config)["relays"]
+            assert (relay["state"], relay["degraded"]) == ("up", True)
+            page = ctl.ask(config, "status").stdout
+            assert "relay house: its first host is down, a backup host serves\n" in page
