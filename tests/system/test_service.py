@@ -298,7 +298,7 @@ def test_kill(world):
 
 def test_frozen(world):
     """F07: the watchdog hears from a loop that turns, and ends one that does not."""
-    world.drop_in(QUICK + "WatchdogSec=2s\nTimeoutAbortSec=2s\n")
+    world.drop_in(QUICK + "WatchdogSec=3s\nTimeoutAbortSec=2s\n")
     world.start()
     pid, since = world.pid(), world.now()
     heard = world.show("WatchdogTimestampMonotonic")
