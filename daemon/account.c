@@ -4,6 +4,7 @@
 #include "accounts.h"
 #include "base/log.h"
 #include "identity.h"
+#include "report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,7 +33,9 @@ static enum account_step skip(
 
 	snprintf(sentence, sizeof sentence, "%s; next try in %" PRId64 " s", text,
 		(wait + 999) / 1000);
-	note(a, EV_CYCLE_SKIPPED, reason, sentence);
+	if (a->skipped.text != text || a->said_due != a->sched.due_since) /* once while it waits */
+		note(a, EV_CYCLE_SKIPPED, reason, sentence);
+	a->said_due = a->sched.due_since;
 	sched_wait(&a->sched, env_now(env), wait);
 	a->skipped.reason = reason;
 	a->skipped.text = text;
@@ -205,20 +208,6 @@ static enum account_step no_permit(
 	return skip(a, env, permit->wait_ms, "limit", limit_text);
 }
 
-/* Is a plain refusal of the password to be taken for the provider's limit? */
-static bool doubtful(const struct account *a, struct env *env)
-{
-	const struct conf_provider *p = a->conf->provider;
-	uint32_t logins;
-	msec_t wait;
-	struct err err;
-
-	if (store_logins(env->store, p->name, &p->rate, env->clock, SCHED_MANY_LOGINS_MSEC, &logins,
-		    &wait, &err))
-		return false;
-	return sched_disguised(&a->sched, env_wall(env), logins);
-}
-
 /* The locks are held. */
 static enum account_step begin_cycle(struct account *a, struct env *env, struct locks *locks,
 	void (*on_end)(void *ctx, struct fetch *f), void *ctx)
@@ -226,6 +215,7 @@ static enum account_step begin_cycle(struct account *a, struct env *env, struct 
 	const struct conf_provider *p = a->conf->provider;
 	struct rate_rule rule = p->rate;
 	struct login_permit permit;
+	msec_t wait;
 	struct err err;
 
 	if (recall(a, env, &err))
@@ -238,18 +228,21 @@ static enum account_step begin_cycle(struct account *a, struct env *env, struct 
 	msec_t delay = sched_delay(&a->sched, env_wall(env));
 	if (rule.spacing_ms < delay)
 		rule.spacing_ms = delay; /* LOGIN-DELAY: the account's own minimum */
+	if (provider_wait(a->provider_run, env, &wait, &err))
+		return state_failed(a, env, &err);
+	if (wait)
+		return skip(a, env, wait, "limit",
+			"the provider has refused more logins than these within an hour");
 	if (store_login(env->store, p->name, a->name, &rule, env->clock, &permit, &err))
 		return state_failed(a, env, &err);
 	if (permit.wait_ms)
 		return no_permit(a, env, &permit);
-	bool doubt = doubtful(a, env);
 	sched_started(&a->sched, env_now(env), env_wall(env));
 	a->skipped.reason = NULL;
 	a->running_at = a->provider_run;
 	a->running_at->sessions++;
 	a->fetch = fetch_new(
 		env, a->config, a->conf, a->relay, *locks, (uint64_t)env_wall(env), on_end, ctx);
-	a->fetch->doubt_refusal = doubt;
 	*locks = NO_LOCKS;
 	return ACCOUNT_STARTED;
 }
@@ -275,7 +268,7 @@ enum account_step account_try(
 	if (rc == LOCKS_ACCOUNT_BUSY)
 		return skip(a, env, retry, "locked", "another process is fetching this account");
 	if (rc == LOCKS_PROVIDER_FULL)
-		return skip(a, env, retry, "limit",
+		return skip(a, env, ACCOUNT_SESSION_RETRY_MSEC, "limit",
 			"other processes have all of the provider's max_sessions");
 	if (rc)
 		return state_failed(a, env, &err);
@@ -295,10 +288,11 @@ static void remember_fault(struct account *a, struct env *env, const struct err 
 
 void account_ended(struct account *a, struct env *env, struct fetch *f)
 {
+	provider_read_refusal(a->running_at, f, a->sched.kept.last_success, a->sched.kept.failures);
+	report_end(f);
 	struct sched_result result = {
 		.class = f->err.class, .logged_in = f->logged_in, .announced = f->login_delay_ms
 	};
-
 	a->fetch = NULL;
 	a->running_at->sessions--;
 	a->finished = true;

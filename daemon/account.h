@@ -13,7 +13,8 @@
 struct accounts;
 struct provider_run;
 
-#define ACCOUNT_LOCK_RETRY_MSEC (60 * 1000)
+#define ACCOUNT_LOCK_RETRY_MSEC    (60 * 1000)
+#define ACCOUNT_SESSION_RETRY_MSEC (5 * 1000)
 /* So many cycles in a row that found the maildrop locked are worth a warning. */
 #define ACCOUNT_BUSY_ALARM      6
 #define ACCOUNT_BUSY_ALARM_TEXT "six"
@@ -34,8 +35,9 @@ struct account {
 	struct {
 		const char *reason, *text;
 	} skipped;
-	bool finished; /* --once: had its cycle, or cannot have one now */
-	bool failed;   /* --once: could not finish, or was not due */
+	msec_t said_due; /* the wait in which that was logged */
+	bool finished;   /* --once: had its cycle, or cannot have one now */
+	bool failed;     /* --once: could not finish, or was not due */
 	TAILQ_ENTRY(account) entry;
 };
 

@@ -32,8 +32,7 @@ static struct provider_run *provider(struct accounts *as, const char *name)
 	TAILQ_FOREACH (p, &as->providers, entry)
 		if (!strcmp(p->name, name))
 			return p;
-	p = mem_zalloc(sizeof *p);
-	p->name = mem_strdup(name);
+	p = provider_new(name);
 	TAILQ_INSERT_TAIL(&as->providers, p, entry);
 	return p;
 }
@@ -52,8 +51,7 @@ void accounts_clear(struct accounts *as)
 		drop(as, TAILQ_FIRST(&as->list));
 	while ((p = TAILQ_FIRST(&as->providers))) {
 		TAILQ_REMOVE(&as->providers, p, entry);
-		free(p->name);
-		free(p);
+		provider_free(p);
 	}
 }
 

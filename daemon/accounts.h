@@ -9,15 +9,8 @@
 #pragma once
 
 #include "account.h"
+#include "provider.h"
 #include "relays.h"
-
-/* What accounts have in common at a provider, by its name, across configurations. */
-struct provider_run {
-	char *name;
-	size_t sessions;      /* running here */
-	msec_t limited_until; /* its login_limit is used up until then */
-	TAILQ_ENTRY(provider_run) entry;
-};
 
 struct accounts_ops {
 	void (*wake)(void *ctx); /* accounts_run() is due */

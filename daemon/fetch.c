@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "deliver.h"
 #include "listing.h"
-#include "report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,7 +67,6 @@ static void on_end(void *ctx, bool durable)
 	if (f->ended || f->pop3 || f->transport || !TAILQ_EMPTY(&f->transits))
 		return;
 	f->ended = true;
-	report_end(f);
 	f->on_end(f->ctx, f);
 }
 

@@ -54,7 +54,6 @@ struct fetch {
 	struct watch watch; /* of the envelope header */
 	msec_t started, last_command;
 	bool logged_in;
-	bool doubt_refusal; /* a plain "login incorrect" is taken for a limit: sched_disguised() */
 	msec_t login_delay_ms; /* announced by the server; 0: none */
 	struct step asked, flush, end;
 

@@ -17,20 +17,6 @@ static const struct {
 	[ERR_LOCAL] = { EV_STATE_FAILED, "this machine's disk or state failed" },
 };
 
-/* "Login incorrect" can mean "too often"; see sched_disguised(). */
-static void read_between_the_lines(struct fetch *f)
-{
-	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
-
-	if (f->err.class != ERR_AUTH || f->err.code || !f->doubt_refusal)
-		return;
-	strbuf_adds(&said, f->err.text);
-	err_set(&f->err, ERR_THROTTLE, 0,
-		"%.200s; this password was right a moment ago and there were many logins: taken "
-		"for a limit",
-		strbuf_str(&said));
-}
-
 void report_summary(const struct fetch *f, char *text, size_t size)
 {
 	const struct fetch_stats *s = &f->stats;
@@ -45,12 +31,11 @@ void report_summary(const struct fetch *f, char *text, size_t size)
 			f->account->provider->port, f->err.text);
 }
 
-void report_end(struct fetch *f)
+void report_end(const struct fetch *f)
 {
 	char text[512];
 	uint64_t ms = (uint64_t)(env_now(f->env) - f->started);
 
-	read_between_the_lines(f);
 	report_summary(f, text, sizeof text);
 	if (f->err.class == ERR_NONE) {
 		fetch_log(f,

@@ -4,6 +4,6 @@
 
 #include "fetch.h"
 
-void report_end(struct fetch *f);
+void report_end(const struct fetch *f);
 /* Its result in one sentence. */
 void report_summary(const struct fetch *f, char *text, size_t size);

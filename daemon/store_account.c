@@ -129,6 +129,23 @@ int store_set_relay_asked(
 
 /* ---- logins ---- */
 
+int store_hour_limit(
+	struct store *s, const char *provider, uint32_t *limit, wall_t *at, struct err *err)
+{
+	sqlite3_stmt *st = store_query(s, HOUR_LIMIT, "s", provider);
+	int rc = sqlite3_step(st);
+
+	*limit = rc == SQLITE_ROW ? (uint32_t)sqlite3_column_int64(st, 0) : 0;
+	*at = rc == SQLITE_ROW ? sqlite3_column_int64(st, 1) : 0;
+	return one_row(s, st, rc, err);
+}
+
+int store_set_hour_limit(
+	struct store *s, const char *provider, uint32_t limit, wall_t at, struct err *err)
+{
+	return store_change(s, err, SET_HOUR_LIMIT, "sii", provider, (int64_t)limit, at);
+}
+
 /* A stamp of the future (a broken boot id, a foreign clock) is one of now: it must not open the
  * door. */
 static msec_t age(msec_t now, msec_t stamp)

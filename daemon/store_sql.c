@@ -81,6 +81,9 @@ const char *const store_sql[] = {
 	[RELAY_ASKED] = "SELECT asked_at FROM relay WHERE name = ?1",
 	[SET_RELAY_ASKED] = "INSERT OR REPLACE INTO relay(name, asked_at, takes_unknown)"
 			    " VALUES(?1, ?2, ?3)",
+	[HOUR_LIMIT] = "SELECT hour_limit, at FROM provider WHERE name = ?1",
+	[SET_HOUR_LIMIT] = "INSERT OR REPLACE INTO provider(name, hour_limit, at)"
+			   " VALUES(?1, ?2, ?3)",
 	[LOGIN_LAST] = "SELECT max(boot_ms) FROM login WHERE account = ?1",
 	[LOGIN_AGES] = "SELECT boot_ms FROM login WHERE provider = ?1"
 		       " ORDER BY boot_ms DESC LIMIT ?2",

@@ -155,11 +155,3 @@ msec_t sched_delay(const struct sched *s, wall_t wall)
 
 	return learned > k->announced ? learned : k->announced;
 }
-
-bool sched_disguised(const struct sched *s, wall_t wall, uint32_t logins)
-{
-	const struct sched_kept *k = &s->kept;
-
-	return !k->failures && k->last_success && wall - k->last_success < SCHED_MANY_LOGINS_MSEC &&
-		logins >= SCHED_MANY_LOGINS;
-}

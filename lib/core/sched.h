@@ -22,10 +22,6 @@
 /* The longest that is concluded from a refusal that names none; and the longest that is obeyed. */
 #define SCHED_LEARNED_MAX_MSEC (20 * 60 * 1000)
 #define SCHED_DELAY_MAX_MSEC   (24 * 60 * 60 * 1000)
-/* Throttled at this many logins of the provider within an hour, or more: see sched_disguised(). */
-#define SCHED_MANY_LOGINS      10
-#define SCHED_MANY_LOGINS_MSEC (60 * 60 * 1000)
-
 struct sched_kept {
 	bool paused;            /* by an administrator */
 	uint32_t failures;      /* cycles in a row that failed */
@@ -72,9 +68,3 @@ bool sched_suspended(const struct sched *s);
 bool sched_blocked(const struct sched *s); /* suspended or paused: only a person changes that */
 /* The account's own minimum between two logins: announced or learned. */
 msec_t sched_delay(const struct sched *s, wall_t wall);
-/*
- * "Login incorrect" can mean "too often": some hosters answer so, and a password that was right a
- * moment ago seldom is wrong now. logins: of this provider within SCHED_MANY_LOGINS_MSEC. True: the
- * refusal is to be taken for ERR_THROTTLE, once; the next one in a row is what it says.
- */
-bool sched_disguised(const struct sched *s, wall_t wall, uint32_t logins);

@@ -231,6 +231,12 @@ int store_login(struct store *s, const char *provider, const char *account,
 	const struct rate_rule *rule, struct clock *clock, struct login_permit *out,
 	struct err *err) must_check;
 
+/* A limit that a provider was found to have and did not tell: logins an hour; 0: none. */
+int store_hour_limit(struct store *s, const char *provider, uint32_t *limit, wall_t *at,
+	struct err *err) must_check;
+int store_set_hour_limit(struct store *s, const char *provider, uint32_t limit, wall_t at,
+	struct err *err) must_check;
+
 /* Logins of a provider within the last `within` ms; and when the next may be, 0: now. */
 int store_logins(struct store *s, const char *provider, const struct rate_rule *rule,
 	struct clock *clock, msec_t within, uint32_t *n, msec_t *wait, struct err *err) must_check;

@@ -226,23 +226,6 @@ static void learns_from_too_often(void **state)
 	}
 }
 
-/* A refusal right after many good logins is taken for a limit, once. */
-static void a_disguised_limit_is_seen_once(void **state)
-{
-	struct sched s = { 0 };
-	struct sched_result well = { .logged_in = true }, limited = { .class = ERR_THROTTLE };
-
-	assert_false(sched_disguised(&s, WALL, 100)); /* it never was right */
-	sched_started(&s, 0, WALL);
-	sched_ended(&s, 0, WALL, MINUTE, &well, 0);
-	assert_false(sched_disguised(&s, WALL, SCHED_MANY_LOGINS - 1));
-	assert_true(sched_disguised(&s, WALL, SCHED_MANY_LOGINS));
-	assert_true(sched_disguised(&s, WALL + SCHED_MANY_LOGINS_MSEC - 1, SCHED_MANY_LOGINS));
-	assert_false(sched_disguised(&s, WALL + SCHED_MANY_LOGINS_MSEC, SCHED_MANY_LOGINS));
-	sched_ended(&s, 0, WALL, MINUTE, &limited, 0);
-	assert_false(sched_disguised(&s, WALL, 100));
-}
-
 static void paused_and_suspended_are_never_due(void **state)
 {
 	struct sched s = { .kept.paused = true };
@@ -306,7 +289,6 @@ int main(void)
 		cmocka_unit_test(three_refused_passwords_suspend),
 		cmocka_unit_test(waits_for_the_announced_delay),
 		cmocka_unit_test(learns_from_too_often),
-		cmocka_unit_test(a_disguised_limit_is_seen_once),
 		cmocka_unit_test(paused_and_suspended_are_never_due),
 		cmocka_unit_test(a_missing_permit_moves_the_due_time_only),
 		cmocka_unit_test(what_was_cut_off_counts_as_nothing),
