@@ -2,7 +2,8 @@
  * Asynchronous getaddrinfo; see dns.h.
  *
  * A query belongs to the resolver until its answer came through the pipe: a cancelled one is only
- * marked, since a helper thread may be writing into it.
+ * marked, since a helper thread may be writing into it. An address needs no thread: its answer
+ * takes the same way, from our own hand.
  */
 #include "dns.h"
 
@@ -23,7 +24,8 @@ struct dns_query {
 	void *ctx;
 	char *host;
 	char port[8];
-	int refused; /* getaddrinfo_a() would not even take it */
+	bool known; /* rc is the answer: an address, or getaddrinfo_a() would not even take it */
+	int rc;
 };
 
 struct dns {
@@ -52,7 +54,7 @@ static void query_free(struct dns_query *q)
 
 static void deliver(struct dns_query *q)
 {
-	int rc = q->refused ? q->refused : gai_error(&q->gai);
+	int rc = q->known ? q->rc : gai_error(&q->gai);
 	struct err err = { 0 };
 	struct addrinfo *list = q->gai.ar_result;
 
@@ -103,6 +105,15 @@ void dns_free(struct dns *d)
 	free(d);
 }
 
+/* Never blocks: nothing is looked up. */
+static bool is_address(struct dns_query *q)
+{
+	struct addrinfo hints = q->hints;
+
+	hints.ai_flags |= AI_NUMERICHOST;
+	return !getaddrinfo(q->host, q->port, &hints, &q->gai.ar_result);
+}
+
 struct dns_query *dns_resolve(
 	struct dns *d, const char *host, uint16_t port, dns_answer_fn *fn, void *ctx)
 {
@@ -126,8 +137,10 @@ struct dns_query *dns_resolve(
 		.sigev_value.sival_ptr = q,
 		.sigev_notify_function = answered };
 	d->open++;
-	q->refused = getaddrinfo_a(GAI_NOWAIT, q->list, 1, &done);
-	if (q->refused)
+	q->known = is_address(q);
+	if (!q->known)
+		q->known = (q->rc = getaddrinfo_a(GAI_NOWAIT, q->list, 1, &done));
+	if (q->known)
 		answered(done.sigev_value);
 	return q;
 }
