@@ -44,6 +44,7 @@ static int record(struct transit *t, const struct delivery_rcpt *r, enum outcome
 	struct stored_rcpt row = { .address = r->address,
 		.postmaster = r->postmaster,
 		.outcome = outcome,
+		.in_doubt = r->in_doubt,
 		.code = r->code,
 		.reply = r->reply };
 	struct err err;

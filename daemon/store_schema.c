@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define APPLICATION_ID 0x6d647064 /* "mdpd" */
 #define BUSY_TRIES     200
 #define BUSY_PAUSE_MS  20
@@ -41,7 +41,7 @@ static const char schema[] =
 	"CREATE INDEX message_forgotten ON message(forgotten_at) WHERE forgotten_at IS NOT NULL;"
 	"CREATE TABLE rcpt(message INTEGER NOT NULL, address TEXT NOT NULL COLLATE NOCASE,"
 	" postmaster INTEGER NOT NULL, outcome INTEGER NOT NULL, code INTEGER NOT NULL,"
-	" reply TEXT, at INTEGER NOT NULL,"
+	" reply TEXT, at INTEGER NOT NULL, in_doubt INTEGER NOT NULL DEFAULT 0,"
 	" PRIMARY KEY(message, address, postmaster)) WITHOUT ROWID;"
 	"CREATE TABLE dedupe(account TEXT NOT NULL, digest BLOB NOT NULL,"
 	" recipient TEXT NOT NULL COLLATE NOCASE, at INTEGER NOT NULL, message INTEGER NOT NULL,"
@@ -52,8 +52,9 @@ static const char schema[] =
 	"CREATE INDEX login_provider ON login(provider, boot_ms);"
 	"CREATE INDEX login_account ON login(account, boot_ms);";
 
-/* From version [i] to the next: a row for each one that was ever released. */
-static const char *const migrations[SCHEMA_VERSION] = { NULL };
+/* From version [i] to the next; there was no version 0. */
+static const char *const migrations[SCHEMA_VERSION] = { NULL,
+	"ALTER TABLE rcpt ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0" };
 
 struct file {
 	sqlite3 *db;

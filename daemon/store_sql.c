@@ -44,12 +44,13 @@ const char *const store_sql[] = {
 	[REMOVE] = "DELETE FROM message WHERE id = ?1",
 	[PURGE_RCPTS] = "DELETE FROM rcpt WHERE message IN (" OLDEST_FORGOTTEN ")",
 	[PURGE] = "DELETE FROM message WHERE id IN (" OLDEST_FORGOTTEN ")",
-	[RCPTS] = "SELECT address, postmaster, outcome, code, reply, at FROM rcpt"
+	[RCPTS] = "SELECT address, postmaster, outcome, code, reply, at, in_doubt FROM rcpt"
 		  " WHERE message = ?1",
-	[RCPT] = "INSERT INTO rcpt(message, address, postmaster, outcome, code, reply, at)"
-		 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET"
-		 " outcome = ?4, code = ?5, reply = ?6, at = ?7",
-	[RCPT_OWED] = "UPDATE rcpt SET outcome = ?4, code = ?5, reply = ?6, at = ?7"
+	[RCPT] = "INSERT INTO rcpt(message, address, postmaster, outcome, code, reply, at,"
+		 " in_doubt) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET"
+		 " outcome = ?4, code = ?5, reply = ?6, at = ?7, in_doubt = ?8",
+	[RCPT_OWED] = "UPDATE rcpt SET outcome = ?4, code = ?5, reply = ?6, at = ?7,"
+		      " in_doubt = ?8"
 		      " WHERE message = ?1 AND address = ?2 AND postmaster = ?3 AND outcome = 1",
 	[DEDUPE_SEEN] = "SELECT message FROM dedupe"
 			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3 AND at >= ?4",

@@ -82,8 +82,9 @@ static int change_rcpt(struct store *s, enum statement which, const struct owed 
 {
 	const struct stored_rcpt *r = &o->rcpt;
 
-	return store_change(s, err, which, "isiiisi", o->message, r->address,
-		(int64_t)r->postmaster, (int64_t)r->outcome, (int64_t)r->code, r->reply, o->at);
+	return store_change(s, err, which, "isiiisii", o->message, r->address,
+		(int64_t)r->postmaster, (int64_t)r->outcome, (int64_t)r->code, r->reply, o->at,
+		(int64_t)r->in_doubt);
 }
 
 /* What an earlier transaction could not write comes first: nothing may be built upon its absence.
@@ -238,6 +239,7 @@ int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struc
 			.code = sqlite3_column_int(st, 3),
 			.reply = text(st, 4),
 			.at = sqlite3_column_int64(st, 5),
+			.in_doubt = sqlite3_column_int(st, 6),
 		};
 		if (fn(ctx, &r))
 			break;

@@ -110,12 +110,13 @@ void delivery_recorded(struct delivery *d, const struct stored_rcpt *s)
 		r = add(d, s->address, true); /* it stood in before: it need not again */
 	if (!r)
 		return; /* the map has changed: the new word counts */
+	r->in_doubt = s->in_doubt || s->outcome == OUTCOME_DOT || s->outcome == OUTCOME_AGAIN;
 	if (s->outcome == OUTCOME_LATER || s->outcome == OUTCOME_PENDING)
 		return;
 	set(r, s->outcome, s->code, s->reply);
 	r->changed = false;
-	r->in_doubt = s->outcome == OUTCOME_DOT || s->outcome == OUTCOME_AGAIN;
-	if (s->outcome == OUTCOME_AGAIN || (r->in_doubt && d->account->in_doubt == DOUBT_RESEND))
+	if (s->outcome == OUTCOME_AGAIN ||
+		(s->outcome == OUTCOME_DOT && d->account->in_doubt == DOUBT_RESEND))
 		r->outcome = OUTCOME_PENDING;
 }
 

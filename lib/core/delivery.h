@@ -14,7 +14,8 @@ struct delivery_rcpt {
 	char *address;
 	bool postmaster; /* stands in for recipients that could not be served: gets the reason on
 			    top */
-	bool in_doubt;   /* a dot was sent for it in an earlier cycle, and no reply is known */
+	bool in_doubt;   /* a dot for it in an earlier cycle was not answered; sticks, since
+			    no later answer says what became of that copy */
 	bool in_flight;
 	bool changed; /* since the last delivery_saved() */
 	enum outcome outcome;

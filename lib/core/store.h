@@ -65,7 +65,8 @@ struct stored_rcpt {
 	enum outcome outcome;
 	int code;
 	const char *reply;
-	wall_t at; /* when it was recorded; store_rcpt() does not look at it */
+	wall_t at;     /* when it was recorded; store_rcpt() does not look at it */
+	bool in_doubt; /* whatever the outcome: an earlier dot was never answered */
 };
 
 struct store;

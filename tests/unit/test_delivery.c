@@ -103,7 +103,7 @@ static void in_doubt_is_sent_again_or_held(void **state)
 			if (earlier)
 				delivery_recorded(&d,
 					&(struct stored_rcpt){ "hans@firma.example", false,
-						OUTCOME_DOT, 0, "", 0 });
+						OUTCOME_DOT, 0, "", 0, false });
 			else
 				assert_int_equal(transact(&d, &dot, NULL), 1);
 			enum delivery_verdict verdict = delivery_verdict(&d);
@@ -141,6 +141,28 @@ static void released_from_doubt_is_sent_and_marked(void **state)
 	assert_int_equal(delivery_verdict(&d), DELIVERY_HOLD); /* again */
 }
 
+/* K06: doubt outlives what later answers say, since none of them is about the copy in doubt. */
+static void doubt_sticks_to_the_recipient(void **state)
+{
+	static const enum outcome recorded[] = { OUTCOME_PENDING, OUTCOME_DOT, OUTCOME_LATER,
+		OUTCOME_AGAIN };
+	struct conf_account a = account_with(FAILED_HOLD, FAILED_HOLD, DOUBT_RESEND);
+
+	for (size_t i = 0; i < ARRAY_LEN(recorded); i++) {
+		AUTO(delivery_free) struct delivery d;
+		delivery_init(&d, &a);
+		delivery_add(&d, "hans@firma.example", false);
+		delivery_recorded(&d,
+			&(struct stored_rcpt){ .address = "hans@firma.example",
+				.outcome = recorded[i],
+				.in_doubt = true });
+		assert_int_equal(delivery_verdict(&d), DELIVERY_MORE);
+		assert_true(d.rcpts[0].in_doubt);
+		assert_int_equal(transact(&d, &(enum outcome){ OUTCOME_LATER }, "450"), 1);
+		assert_true(d.rcpts[0].in_doubt); /* and so it is recorded */
+	}
+}
+
 /* S30: 250, 452, 550: the next cycle asks the relay for the second one only. */
 static void a_partial_success_never_resends(void **state)
 {
@@ -163,8 +185,8 @@ static void a_partial_success_never_resends(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		const struct delivery_rcpt *r = &d.rcpts[i];
 		delivery_recorded(&next,
-			&(struct stored_rcpt){
-				r->address, r->postmaster, r->outcome, r->code, r->reply, 0 });
+			&(struct stored_rcpt){ r->address, r->postmaster, r->outcome, r->code,
+				r->reply, 0, false });
 	}
 	assert_int_equal(delivery_verdict(&next), DELIVERY_MORE);
 	assert_int_equal(delivery_next(&next, indices, 8), 1);
@@ -258,7 +280,7 @@ static void a_postmaster_who_is_busy_gets_it_later(void **state)
 	for (size_t i = 0; i < d.n; i++)
 		delivery_recorded(&next,
 			&(struct stored_rcpt){ d.rcpts[i].address, d.rcpts[i].postmaster,
-				d.rcpts[i].outcome, 0, d.rcpts[i].reply, 0 });
+				d.rcpts[i].outcome, 0, d.rcpts[i].reply, 0, false });
 	assert_int_equal(delivery_verdict(&next), DELIVERY_MORE);
 	assert_string_equal(next.reason, "recipient a@firma.example: 550 No such user");
 	assert_int_equal(transact(&next, yes, "250 Ok"), 1);
@@ -305,8 +327,8 @@ static void keeps_what_an_earlier_cycle_recorded(void **state)
 		delivery_init(&d, &a);
 		delivery_add(&d, "Hans@firma.example", false);
 		delivery_recorded(&d,
-			&(struct stored_rcpt){
-				"hans@Firma.example", false, rows[i].recorded, 550, "said", 0 });
+			&(struct stored_rcpt){ "hans@Firma.example", false, rows[i].recorded, 550,
+				"said", 0, false });
 		assert_int_equal(delivery_verdict(&d), rows[i].verdict);
 		assert_int_equal(delivery_next(&d, indices, 8), rows[i].to_send);
 		assert_false(d.rcpts[0].changed);
@@ -323,16 +345,17 @@ static void what_is_recorded_for_somebody_else_does_not_count(void **state)
 	delivery_add(&d, postmaster, false);
 	/* the map has changed since */
 	delivery_recorded(&d,
-		&(struct stored_rcpt){ "old@firma.example", false, OUTCOME_UNKNOWN, 550, "", 0 });
+		&(struct stored_rcpt){
+			"old@firma.example", false, OUTCOME_UNKNOWN, 550, "", 0, false });
 	assert_int_equal(d.n, 1);
 	/* standing in is another mail (with the reason) than one's own */
 	delivery_recorded(
-		&d, &(struct stored_rcpt){ postmaster, true, OUTCOME_ACCEPTED, 250, "", 0 });
+		&d, &(struct stored_rcpt){ postmaster, true, OUTCOME_ACCEPTED, 250, "", 0, false });
 	assert_int_equal(d.n, 2);
 	assert_int_equal(d.rcpts[0].outcome, OUTCOME_PENDING);
 	assert_int_equal(d.rcpts[1].outcome, OUTCOME_ACCEPTED);
-	delivery_recorded(
-		&d, &(struct stored_rcpt){ "p@firma.example", true, OUTCOME_PENDING, 0, "", 0 });
+	delivery_recorded(&d,
+		&(struct stored_rcpt){ "p@firma.example", true, OUTCOME_PENDING, 0, "", 0, false });
 	assert_int_equal(d.n, 2); /* it was never tried: it need not be */
 }
 
@@ -367,9 +390,9 @@ static void splits_at_the_maximum(void **state)
 static void groups_by_what_stands_on_top(void **state)
 {
 	static const struct stored_rcpt doubts[] = {
-		{ "b@firma.example", false, OUTCOME_DOT, 0, "", 0 },
-		{ "d@firma.example", false, OUTCOME_DOT, 0, "", 0 },
-		{ postmaster, true, OUTCOME_LATER, 0, "", 0 },
+		{ "b@firma.example", false, OUTCOME_DOT, 0, "", 0, false },
+		{ "d@firma.example", false, OUTCOME_DOT, 0, "", 0, false },
+		{ postmaster, true, OUTCOME_LATER, 0, "", 0, false },
 	};
 	static const size_t groups[][2] = { { 0, 2 }, { 1, 3 }, { 4, SIZE_MAX } };
 	struct conf_account a = account_with(FAILED_HOLD, FAILED_HOLD, DOUBT_RESEND);
@@ -423,6 +446,7 @@ int main(void)
 		cmocka_unit_test(each_policy_meets_each_outcome),
 		cmocka_unit_test(in_doubt_is_sent_again_or_held),
 		cmocka_unit_test(released_from_doubt_is_sent_and_marked),
+		cmocka_unit_test(doubt_sticks_to_the_recipient),
 		cmocka_unit_test(a_partial_success_never_resends),
 		cmocka_unit_test(what_was_not_tried_goes_again),
 		cmocka_unit_test(the_postmaster_stands_in_once_with_the_first_reason),

@@ -62,7 +62,8 @@ static int record(struct fixture *fx, enum outcome outcome)
 	if (newest(fx, &id))
 		return -1;
 	return store_rcpt(fx->store, id,
-		&(struct stored_rcpt){ "hans@x", false, outcome, 0, "250 Ok", 0 }, fx->wall, NULL);
+		&(struct stored_rcpt){ "hans@x", false, outcome, 0, "250 Ok", 0, false }, fx->wall,
+		NULL);
 }
 
 static int dot(struct fixture *fx)
@@ -288,7 +289,8 @@ static void nothing_is_promised_on_a_full_disk(void **state)
 /* The answer to a dot is kept in memory till it can be written; anything else is forgotten. */
 static void an_outcome_is_owed_on_a_full_disk(void **state)
 {
-	static const struct stored_rcpt other = { "eva@x", false, OUTCOME_UNKNOWN, 550, "550", 0 };
+	static const struct stored_rcpt other = { "eva@x", false, OUTCOME_UNKNOWN, 550, "550", 0,
+		false };
 	struct power *power = power_new();
 	struct fixture *fx = prepare();
 	void *owner = fx;

@@ -113,12 +113,13 @@ static void reading_may_stop_early(void **state)
 static void outcomes_survive(void **state)
 {
 	static const struct stored_rcpt rcpts[] = {
-		{ "Hans@firma.example", false, OUTCOME_DOT, 0, NULL, 0 },
-		{ "eva@firma.example", false, OUTCOME_LATER, 450, "450 greylisted", 0 },
-		{ "pm@firma.example", true, OUTCOME_UNKNOWN, 550, "550 no", 0 },
-		{ "pm@firma.example", false, OUTCOME_DISCARDED, 0, "", 0 }, /* not the same one */
+		{ "Hans@firma.example", false, OUTCOME_DOT, 0, NULL, 0, false },
+		{ "eva@firma.example", false, OUTCOME_LATER, 450, "450 greylisted", 0, false },
+		{ "pm@firma.example", true, OUTCOME_UNKNOWN, 550, "550 no", 0, false },
+		{ "pm@firma.example", false, OUTCOME_DISCARDED, 0, "", 0,
+			false }, /* not the same one */
 		/* a later word replaces the earlier one, whatever its case */
-		{ "hans@firma.example", false, OUTCOME_ACCEPTED, 250, "250 Ok", 0 },
+		{ "hans@firma.example", false, OUTCOME_ACCEPTED, 250, "250 Ok", 0, false },
 	};
 	struct fixture *fx = *state;
 	int64_t id = attempt(fx, "UID1", 0), other = attempt(fx, "UID2", 0);
@@ -135,6 +136,39 @@ static void outcomes_survive(void **state)
 	expect_rcpts(fx, other, "");
 }
 
+static int count_doubts(void *ctx, const struct stored_rcpt *r)
+{
+	*(size_t *)ctx += r->in_doubt;
+	return 0;
+}
+
+static size_t doubts(struct fixture *fx, int64_t id)
+{
+	size_t n = 0;
+
+	OK(store_rcpts(fx->store, id, count_doubts, &n, NULL));
+	return n;
+}
+
+/* K06: an earlier copy stays in doubt whatever becomes of the next one, and who is asked. */
+static void doubt_survives_a_later_answer(void **state)
+{
+	struct stored_rcpt row = { .address = "x@y", .outcome = OUTCOME_DOT };
+	struct fixture *fx = *state;
+	int64_t id = attempt(fx, "UID1", 0);
+
+	OK(store_rcpt(fx->store, id, &row, fx->wall, NULL));
+	assert_int_equal(doubts(fx, id), 0); /* the record of a first dot */
+	row.in_doubt = true;
+	row.outcome = OUTCOME_LATER;
+	OK(store_rcpt(fx->store, id, &row, fx->wall, NULL));
+	OK(store_state(fx->store, id, MESSAGE_HELD, "tried long enough", fx->wall, NULL));
+	OK(store_release(fx->store, id, NULL, fx->wall, NULL));
+	commit(fx);
+	reopen(fx);
+	assert_int_equal(doubts(fx, id), 1);
+}
+
 static void a_rollback_forgets(void **state)
 {
 	struct fixture *fx = *state;
@@ -145,8 +179,8 @@ static void a_rollback_forgets(void **state)
 		attempt(fx, "UID1", id);
 		OK(store_state(fx->store, id, MESSAGE_DONE, NULL, fx->wall, NULL));
 		OK(store_rcpt(fx->store, id,
-			&(struct stored_rcpt){ "x@y", false, OUTCOME_ACCEPTED, 250, "", 0 }, 0,
-			NULL));
+			&(struct stored_rcpt){ "x@y", false, OUTCOME_ACCEPTED, 250, "", 0, false },
+			0, NULL));
 		if (how)
 			reopen(fx);
 		else
@@ -228,7 +262,8 @@ static void a_forgotten_row_is_gone(void **state)
 	int64_t id = attempt(fx, "UID1", 0);
 
 	OK(store_rcpt(fx->store, id,
-		&(struct stored_rcpt){ "x@y", false, OUTCOME_ACCEPTED, 250, "", 0 }, 0, NULL));
+		&(struct stored_rcpt){ "x@y", false, OUTCOME_ACCEPTED, 250, "", 0, false }, 0,
+		NULL));
 	OK(store_missing(fx->store, id, 1, NULL));
 	commit(fx);
 	reopen(fx);
@@ -406,7 +441,7 @@ static void refuses_what_it_cannot_use(void **state)
 		const char *garbage; /* written over the file's beginning */
 		const char *says;
 	} rows[] = {
-		{ "PRAGMA user_version = 2", NULL, "schema 2" },
+		{ "PRAGMA user_version = 3", NULL, "schema 3" },
 		{ "PRAGMA user_version = 0", NULL, "schema 0" },
 		{ "PRAGMA application_id = 7", NULL, "not a database of multidropd" },
 		{ "PRAGMA application_id = 0", NULL, "not a database of multidropd" },
@@ -437,6 +472,26 @@ static void refuses_what_it_cannot_use(void **state)
 		assert_int_equal(before.len, after.len);
 		assert_memory_equal(before.ptr, after.ptr, before.len);
 	}
+}
+
+/* A database of version 1, from before doubt had a column. */
+static void brings_an_old_schema_up_to_date(void **state)
+{
+	struct stored_rcpt row = { .address = "x@y", .outcome = OUTCOME_DOT, .in_doubt = true };
+	struct fixture *fx = *state;
+	int64_t id = attempt(fx, "UID1", 0);
+
+	OK(store_rcpt(fx->store, id, &row, fx->wall, NULL));
+	commit(fx);
+	store_close(fx->store);
+	fx->store = NULL;
+	tamper(fx, "ALTER TABLE rcpt DROP COLUMN in_doubt; PRAGMA user_version = 1");
+	fx->store = open_store(fx);
+	reopen(fx); /* and it stays so */
+	expect_rcpts(fx, id, "x@y in-doubt 0 ;");
+	assert_int_equal(doubts(fx, id), 0);
+	OK(store_rcpt(fx->store, id, &row, fx->wall, NULL));
+	assert_int_equal(doubts(fx, id), 1);
 }
 
 /* Another program's database is left as it is, to the last octet. */
@@ -495,6 +550,7 @@ int main(void)
 		TEST(attempts_survive),
 		TEST(reading_may_stop_early),
 		TEST(outcomes_survive),
+		TEST(doubt_survives_a_later_answer),
 		TEST(a_rollback_forgets),
 		TEST(what_is_written_survives_the_process),
 		TEST(a_full_disk_fails_the_commit),
@@ -505,6 +561,7 @@ int main(void)
 		TEST(remembers_a_confirmed_quit),
 		TEST(the_key_is_for_life),
 		TEST(refuses_what_it_cannot_use),
+		TEST(brings_an_old_schema_up_to_date),
 		TEST(leaves_a_foreign_database_alone),
 		TEST(a_missing_directory_is_not_made),
 		TEST(a_read_only_file_is_refused),
