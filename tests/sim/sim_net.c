@@ -212,6 +212,7 @@ static void conn_readable(struct net *n, struct conn *c)
 	if (c->fd < 0)
 		return;
 	serve(c);
+	c->bye = c->bye && !now; /* the cut is its end */
 	conn_flush(n, c);
 	if (now && w->mishap.kind && c->fd >= 0)
 		strike(n, c);

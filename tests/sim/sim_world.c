@@ -256,16 +256,16 @@ static unsigned judge_recipient(
 	return n ? n - 1 : 0;
 }
 
-unsigned world_judge(struct world *w, const struct mishap *mishap)
+void world_judge(struct world *w, const struct mishap *mishap)
 {
-	unsigned extra = 0;
-
+	w->extra = w->marked = 0;
 	for (unsigned m = 0; m < w->nmessages; m++)
 		for (unsigned r = 0; r < w->messages[m].nrcpts; r++)
-			extra += judge_recipient(w, m, r, mishap);
+			w->extra += judge_recipient(w, m, r, mishap);
+	for (unsigned i = 0; i < w->ncopies; i++)
+		w->marked += w->copies[i].marked;
 	if (world_listed(w) != (w->scenario->keep ? w->nmessages : 0))
 		world_break(w, "%u messages are in the maildrop at the end", world_listed(w));
 	if (world_untouched(w) && w->ncopies)
 		world_break(w, "delivered without a UID to know it by");
-	return extra;
 }

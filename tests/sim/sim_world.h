@@ -36,7 +36,7 @@ struct mishap {
 };
 
 struct scenario {
-	const char *name;
+	char name[40];
 	bool lmtp, keep, pipelining, no_uidl;
 	bool later; /* one recipient is refused for now in the first cycle */
 	unsigned connections;
@@ -90,6 +90,7 @@ struct world {
 	unsigned ncopies;
 	unsigned retrs, deles, transactions; /* of this cycle */
 	bool struck;
+	unsigned marked, extra; /* of a finished run: copies with the mark, copies too many */
 	uint64_t random;
 	char broken[400]; /* the first promise that was broken; "": none so far */
 };
@@ -111,8 +112,8 @@ void world_sent(struct world *w);                  /* SMTP_OUT went on */
 void world_spoken(struct world *w, unsigned conn); /* the daemon said something there */
 /* Replies that have not left never will; forget: nor does the house know what they were to say. */
 void world_unconfirmed(struct world *w, bool forget);
-/* Judges a finished run; returns the extra copies. */
-unsigned world_judge(struct world *w, const struct mishap *mishap);
+/* Judges a finished run, and counts. */
+void world_judge(struct world *w, const struct mishap *mishap);
 uint64_t world_random(struct world *w);
 
 /* sim_net.c: lines in, octets out */
@@ -153,7 +154,7 @@ uint16_t net_port(const struct net *n, const struct service *s);
 int net_cycle(struct net *n, struct world *w);
 
 /* sim_daemon.c */
-struct daemon *daemon_new(bool verbose);
+struct daemon *daemon_new(bool verbose); /* aborts when it cannot */
 void daemon_free(struct daemon *d);
 void daemon_configure(struct daemon *d, const struct scenario *s, uint16_t pop3, uint16_t smtp);
 void daemon_keep_state(struct daemon *d);   /* what is stored now is "empty" from here on */
