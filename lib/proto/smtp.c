@@ -368,7 +368,7 @@ static enum smtp_state on_reply(struct smtp *s, const struct smtp_reply *r)
 
 static enum smtp_state on_read(struct smtp *s, enum smtp_read got)
 {
-	if (s->sasl)
+	if (s->params.password.len)
 		smtp_mask(s, &s->reader.reply);
 	switch (got) {
 	case SMTP_READ_MORE:
