@@ -1,0 +1,103 @@
+"""The provider's patience: its limits between processes, and its autologout.
+
+A clock that runs a hundred times faster (libfaketime) stands for long waits.
+"""
+import collections
+import concurrent.futures
+import glob
+import threading
+
+from conftest import expect, fake_provider
+from mdtest import daemon, messages
+from mdtest.pop3fake import Pop3Fake
+from mdtest.sink import Sink
+
+FASTER = 100
+NOOPS = 6  # one in two minutes: this is past the ten minutes of an autologout
+
+
+def fast_clock():
+    [library] = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    return {"LD_PRELOAD": library, "FAKETIME": f"+0 x{FASTER}",
+            # the library comes before the sanitizer's own
+            "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0"}
+
+
+def test_p50_slow_relay_outlasts_the_autologout(config):
+    """P50: the relay takes its time over one message; the maildrop's session is kept alive."""
+    def slow(_session):
+        if not delivered.wait(60):
+            return "451 4.3.0 no NOOP came"
+        return None
+    delivered = threading.Event()
+    with Pop3Fake([messages.stored("hans", "langsam")]) as provider, \
+            Sink({"dot": [slow]}) as sink:
+        fake_provider(config, provider, timeout="600s")
+        config.relay("house", port=sink.port, dot_timeout="60m")
+        config.account("sammel", "fake", "house", provider.password, interval="7d")
+        with daemon.Daemon(config, **fast_clock()) as running:
+            running.wait(lambda: len(provider.said("NOOP")) >= NOOPS, what="NOOPs")
+            delivered.set()
+            running.wait_event("cycle.finished", account="sammel")
+            running.kill()
+        assert len(sink.transactions) == 1 and provider.maildrop == []
+        assert provider.connections == 1
+
+
+def crowd(config, providers, sink):
+    """Three accounts at each of two providers, which count what they see."""
+    for name, provider in providers.items():
+        config.provider(name, port=provider.port, min_interval="10m", login_limit=2,
+                        login_window="10m", max_sessions=1)
+    config.relay("house", port=sink.port)
+    for i in range(6):
+        config.account(f"konto{i}", list(providers)[i % 2], "house", "geheim-4711",
+                       interval="10m")
+    return config
+
+
+class Counting(Pop3Fake):
+    """Counts sessions at once, and holds each at LIST until two others could have come."""
+
+    def __init__(self, held):
+        self.now = self.most = 0
+        self.held = held
+        super().__init__([messages.stored("hans", "eins")], {"LIST": self.enter, "QUIT": self.leave})
+
+    def enter(self, _session):
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.held.wait(60)
+        return None
+
+    def leave(self, _session):
+        with self.lock:
+            self.now -= 1
+        return None
+
+
+def test_twenty_at_once_beside_a_daemon(config):
+    """Twenty --once and a daemon at the same moment: no limit is passed by one login."""
+    held = threading.Event()
+    with Counting(held) as a, Counting(held) as b, Sink() as sink:
+        crowd(config, {"a": a, "b": b}, sink).write()
+        with daemon.Daemon(config) as running, \
+                concurrent.futures.ThreadPoolExecutor(20) as pool:
+            runs = [pool.submit(daemon.run, "--once", "-l", "json", "-c", config.path)
+                    for _ in range(20)]
+            running.wait(lambda: a.said("LIST") and b.said("LIST"), what="the first sessions")
+            held.set()
+            runs = [r.result() for r in runs]
+            running.stop()
+        for provider in (a, b):
+            assert provider.most == 1  # max_sessions, over all processes
+            assert len(provider.said("PASS")) <= 2  # login_limit
+            users = collections.Counter(provider.said("USER"))
+            assert max(users.values()) == 1  # min_interval
+        assert len(a.said("PASS")) + len(b.said("PASS")) >= 2
+        for run in runs:
+            expect(run, 75 if run.status else 0)
+            reasons = {e["reason"] for e in run.log.find("cycle.skipped")}
+            assert reasons <= {"limit", "locked", "not-due"}
+            assert not run.log.noise
