@@ -139,7 +139,9 @@ static bool wanted(
 
 	if (!a)
 		return true;
-	return provider ? !strcmp(a->provider->name, provider) : !strcmp(a->relay->name, relay);
+	if (provider)
+		return !strcmp(a->provider->name, provider);
+	return relay && !strcmp(a->relay->name, relay);
 }
 
 json_t *status_json(const struct view *v, const char *only)

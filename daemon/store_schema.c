@@ -14,22 +14,26 @@
 #define BUSY_TRIES     200
 #define BUSY_PAUSE_MS  20
 
-static const char schema[] =
-	"CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL DEFAULT 0,"
-	" paused INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0,"
-	" auth_failures INTEGER NOT NULL DEFAULT 0, busy INTEGER NOT NULL DEFAULT 0,"
-	" announced INTEGER NOT NULL DEFAULT 0, learned INTEGER NOT NULL DEFAULT 0,"
-	" learned_at INTEGER NOT NULL DEFAULT 0, last_start INTEGER NOT NULL DEFAULT 0,"
-	" last_success INTEGER NOT NULL DEFAULT 0, secret_mark INTEGER NOT NULL DEFAULT 0,"
-	" delivered INTEGER NOT NULL DEFAULT 0, last_error_at INTEGER NOT NULL DEFAULT 0,"
+#define ACCOUNT_TABLE                                                                              \
+	"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL DEFAULT 0,"          \
+	" paused INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0,"                 \
+	" auth_failures INTEGER NOT NULL DEFAULT 0, busy INTEGER NOT NULL DEFAULT 0,"              \
+	" announced INTEGER NOT NULL DEFAULT 0, learned INTEGER NOT NULL DEFAULT 0,"               \
+	" learned_at INTEGER NOT NULL DEFAULT 0, last_start INTEGER NOT NULL DEFAULT 0,"           \
+	" last_success INTEGER NOT NULL DEFAULT 0, secret_mark INTEGER NOT NULL DEFAULT 0,"        \
+	" delivered INTEGER NOT NULL DEFAULT 0, last_error_at INTEGER NOT NULL DEFAULT 0,"         \
 	" last_error TEXT) WITHOUT ROWID;"
+#define PROVIDER_TABLE                                                                             \
+	"CREATE TABLE provider(name TEXT PRIMARY KEY, hour_limit INTEGER NOT NULL,"                \
+	" at INTEGER NOT NULL) WITHOUT ROWID;"
+
+static const char schema[] =
+	"CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;" ACCOUNT_TABLE
+		PROVIDER_TABLE
 	"CREATE TABLE watch(account TEXT PRIMARY KEY, recent INTEGER NOT NULL, n INTEGER NOT NULL,"
 	" changed INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE relay(name TEXT PRIMARY KEY, asked_at INTEGER NOT NULL,"
 	" takes_unknown INTEGER NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE provider(name TEXT PRIMARY KEY, hour_limit INTEGER NOT NULL,"
-	" at INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE message(id INTEGER PRIMARY KEY, account TEXT NOT NULL, uid TEXT NOT NULL,"
 	" octets INTEGER NOT NULL, attempts INTEGER NOT NULL, state INTEGER NOT NULL,"
 	" missing INTEGER NOT NULL DEFAULT 0, retry_at INTEGER NOT NULL DEFAULT 0,"
@@ -54,7 +58,10 @@ static const char schema[] =
 
 /* From version [i] to the next; there was no version 0. */
 static const char *const migrations[SCHEMA_VERSION] = { NULL,
-	"ALTER TABLE rcpt ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0" };
+	"ALTER TABLE rcpt ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE account RENAME TO account_1;" ACCOUNT_TABLE
+	"INSERT INTO account(name, quit_ok) SELECT name, quit_ok FROM account_1;"
+	"DROP TABLE account_1;" PROVIDER_TABLE };
 
 struct file {
 	sqlite3 *db;

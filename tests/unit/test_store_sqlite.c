@@ -482,16 +482,25 @@ static void brings_an_old_schema_up_to_date(void **state)
 	int64_t id = attempt(fx, "UID1", 0);
 
 	OK(store_rcpt(fx->store, id, &row, fx->wall, NULL));
+	OK(store_set_quit_ok(fx->store, "a", true, NULL));
 	commit(fx);
 	store_close(fx->store);
 	fx->store = NULL;
-	tamper(fx, "ALTER TABLE rcpt DROP COLUMN in_doubt; PRAGMA user_version = 1");
+	tamper(fx,
+		"ALTER TABLE rcpt DROP COLUMN in_doubt; DROP TABLE provider; DROP TABLE account;"
+		"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL) WITHOUT "
+		"ROWID; INSERT INTO account VALUES('a', 1); PRAGMA user_version = 1");
 	fx->store = open_store(fx);
 	reopen(fx); /* and it stays so */
 	expect_rcpts(fx, id, "x@y in-doubt 0 ;");
 	assert_int_equal(doubts(fx, id), 0);
 	OK(store_rcpt(fx->store, id, &row, fx->wall, NULL));
 	assert_int_equal(doubts(fx, id), 1);
+	bool ok = false;
+	OK(store_quit_ok(fx->store, "a", &ok, NULL));
+	assert_true(ok);
+	OK(store_set_paused(fx->store, "a", true, NULL));
+	OK(store_set_hour_limit(fx->store, "p", 30, fx->wall, NULL));
 }
 
 /* Another program's database is left as it is, to the last octet. */
