@@ -62,7 +62,8 @@ class Counting(Pop3Fake):
     def __init__(self, held):
         self.now = self.most = 0
         self.held = held
-        super().__init__([messages.stored("hans", "eins")], {"LIST": self.enter, "QUIT": self.leave})
+        super().__init__([messages.stored("hans", "eins")],
+                         {"LIST": self.enter, "QUIT": self.leave})
 
     def enter(self, _session):
         with self.lock:
