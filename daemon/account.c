@@ -85,8 +85,10 @@ static void check_secret(struct account *a, struct env *env, bool reload)
 
 	if (!a->sched.kept.auth_failures || !changed)
 		return;
-	if (!account_resume(a, env, "user or password have changed: logins go on"))
-		keep(a, env);
+	bool was_suspended = sched_resume(&a->sched, env_now(env));
+	keep(a, env); /* a pause stays: that was another decision */
+	if (was_suspended)
+		note(a, EV_ACCOUNT_RESUMED, NULL, "user or password have changed: logins go on");
 }
 
 /* Another process may have changed it since; who holds the account's lock has the last word. */

@@ -315,6 +315,22 @@ def test_pause_survives_a_restart(config):
             assert run.stdout == "sammel: was neither paused nor suspended\n"
 
 
+def test_corrected_password_does_not_end_a_pause(config):
+    with Pop3Fake() as provider, Sink() as sink:
+        serve(config, provider, sink, interval="1s")
+        config.account("sammel", "fake", "house", "wrong", interval="1s")
+        with daemon.Daemon(config) as running:
+            running.wait_event("login.failed", account="sammel")
+            expect(ctl.ask(config, "pause", "sammel"), 0)
+            config.account("sammel", "fake", "house", provider.password, interval="1s")
+            config.write()
+            expect(ctl.ask(config, "reload"), 0)
+            sammel = ctl.status(config)["accounts"]["sammel"]
+            assert sammel["state"] == "paused"
+            expect(ctl.ask(config, "resume", "sammel"), 0)
+            running.wait_event("cycle.finished", account="sammel")
+
+
 def test_pause_in_mid_cycle_cuts_off_nothing_past_its_final_dot(config):
     go_on = threading.Event()
 
