@@ -5,6 +5,7 @@ A clock that runs a hundred times faster (libfaketime) stands for long waits.
 import collections
 import concurrent.futures
 import glob
+import signal
 import threading
 
 from conftest import expect, fake_provider
@@ -102,3 +103,44 @@ def test_twenty_at_once_beside_a_daemon(config):
             reasons = {e["reason"] for e in run.log.find("cycle.skipped")}
             assert reasons <= {"limit", "locked", "not-due"}
             assert not run.log.noise
+
+
+def test_limit_in_disguise(config):
+    """"Login incorrect" right after many good logins is a limit, once; then it is what it says."""
+    def moody(session):
+        with session.server.lock:
+            session.server.logins += 1
+            return None if session.server.logins <= 12 else "-ERR login incorrect"
+    with Pop3Fake((), {"PASS": moody}) as provider, Sink() as sink:
+        provider.logins = 0
+        fake_provider(config, provider)
+        config.relay("house", port=sink.port)
+        config.account("sammel", "fake", "house", provider.password, interval="1s")
+        with daemon.Daemon(config, **fast_clock()) as running:
+            [limited] = running.wait_event("login.limited", account="sammel")
+            assert "taken for a limit" in limited["reason"]
+            assert not running.log.find("login.failed")
+            running.wait_event("account.suspended", account="sammel", timeout=90)
+            assert len(running.log.find("login.failed")) == 1  # the others are counted
+            assert provider.logins == 12 + 1 + 3
+            running.kill()
+
+
+def test_suspension_survives_and_ends_with_the_right_password(config):
+    """P13: three refusals, over restarts and --once, are all that the provider sees of it."""
+    with Pop3Fake() as provider, Sink() as sink:
+        fake_provider(config, provider)
+        config.relay("house", port=sink.port)
+        config.account("sammel", "fake", "house", "wrong", interval="1s")
+        for _ in range(3):
+            expect(daemon.once(config), 75)
+        run = expect(daemon.once(config), 75)
+        assert run.log.find("cycle.skipped", reason="suspended")
+        with daemon.Daemon(config) as running:
+            running.wait_event("cycle.skipped", reason="suspended")
+            assert len(provider.said("PASS")) == 3
+            config.account("sammel", "fake", "house", provider.password, interval="1s")
+            config.write()
+            running.signal(signal.SIGHUP)
+            running.wait_event("account.resumed", account="sammel")
+            running.wait_event("cycle.finished", account="sammel")
