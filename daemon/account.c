@@ -66,11 +66,11 @@ static void keep(struct account *a, struct env *env)
 		note(a, EV_STATE_FAILED, err.text, "the account's schedule could not be recorded");
 }
 
-static uint32_t secret_mark(const struct account *a, const struct env *env)
+static uint32_t secret_mark(const struct conf_account *conf, const struct env *env)
 {
-	const struct secret *s = &a->conf->password;
+	const struct secret *s = &conf->password;
 
-	return identity_secret_mark(store_key(env->store), a->conf->user,
+	return identity_secret_mark(store_key(env->store), conf->user,
 		s->command ? sv_str(s->command) : sv(s->bytes, s->len));
 }
 
@@ -80,8 +80,8 @@ static uint32_t secret_mark(const struct account *a, const struct env *env)
  */
 static void check_secret(struct account *a, struct env *env, bool reload)
 {
-	bool changed =
-		a->past.secret_mark != secret_mark(a, env) || (reload && a->conf->password.command);
+	bool changed = a->past.secret_mark != secret_mark(a->conf, env) ||
+		(reload && a->conf->password.command);
 
 	if (!a->sched.kept.auth_failures || !changed)
 		return;
@@ -91,13 +91,18 @@ static void check_secret(struct account *a, struct env *env, bool reload)
 		note(a, EV_ACCOUNT_RESUMED, NULL, "user or password have changed: logins go on");
 }
 
-/* Another process may have changed it since; who holds the account's lock has the last word. */
-static int recall(struct account *a, struct env *env, struct err *err)
+/*
+ * Another process may have changed it since; who holds the account's lock has the last word, and
+ * that is us while a cycle runs.
+ */
+static int recall(struct account *a, struct env *env, bool reload, struct err *err)
 {
-	if (store_past(env->store, a->name, &a->past, err))
-		return -1;
-	a->sched.kept = a->past.sched;
-	check_secret(a, env, false);
+	if (!a->fetch) {
+		if (store_past(env->store, a->name, &a->past, err))
+			return -1;
+		a->sched.kept = a->past.sched;
+	}
+	check_secret(a, env, reload);
 	return 0;
 }
 
@@ -126,6 +131,7 @@ void account_configure(struct account *a, struct config *config, const struct co
 {
 	struct env *env = a->set->env;
 	bool known = a->conf;
+	struct err err;
 
 	if (known && a->conf->interval_ms != conf->interval_ms)
 		sched_interval(&a->sched, env_now(env), conf->interval_ms);
@@ -135,8 +141,8 @@ void account_configure(struct account *a, struct config *config, const struct co
 	a->conf = conf;
 	a->relay = relay_ref(relay);
 	a->provider_run = provider_run;
-	if (known)
-		check_secret(a, env, true);
+	if (known && recall(a, env, true, &err))
+		note(a, EV_STATE_FAILED, err.text, "what other processes did is not known");
 }
 
 /* Why nothing happens is said once, at the start, not with every cycle that does not come. */
@@ -156,7 +162,7 @@ void account_begin(struct account *a, struct env *env)
 {
 	struct err err;
 
-	if (recall(a, env, &err)) {
+	if (recall(a, env, false, &err)) {
 		state_failed(a, env, &err);
 		return;
 	}
@@ -166,21 +172,27 @@ void account_begin(struct account *a, struct env *env)
 	a->finished = a->failed = true;
 }
 
-bool account_resume(struct account *a, struct env *env, const char *why)
+int account_resume(struct account *a, struct env *env, const char *why, struct err *err)
 {
-	struct err err;
-	bool was_paused = a->sched.kept.paused;
+	struct sched before;
 
-	if (was_paused && store_set_paused(env->store, a->name, false, &err)) {
-		note(a, EV_STATE_FAILED, err.text, "the account stays paused");
-		return false;
-	}
+	if (recall(a, env, false, err))
+		return -1;
+	if (!sched_blocked(&a->sched))
+		return ACCOUNT_NOT_BLOCKED;
+	before = a->sched;
 	a->sched.kept.paused = false;
-	bool was_suspended = sched_resume(&a->sched, env_now(env));
-	keep(a, env);
-	if (was_paused || was_suspended)
-		note(a, EV_ACCOUNT_RESUMED, NULL, why);
-	return was_paused || was_suspended;
+	(void)sched_resume(&a->sched, env_now(env)); /* or it was only paused */
+	a->past.sched = a->sched.kept;
+	if (store_set_paused(env->store, a->name, false, err) ||
+		store_set_past(env->store, a->name, &a->past, err) ||
+		store_commit(env->store, err)) {
+		a->sched = before;
+		a->past.sched = before.kept;
+		return -1;
+	}
+	note(a, EV_ACCOUNT_RESUMED, NULL, why);
+	return 0;
 }
 
 int account_pause(struct account *a, struct env *env, struct err *err)
@@ -220,7 +232,7 @@ static enum account_step begin_cycle(struct account *a, struct env *env, struct 
 	msec_t wait;
 	struct err err;
 
-	if (recall(a, env, &err))
+	if (recall(a, env, false, &err))
 		return state_failed(a, env, &err);
 	if (sched_blocked(&a->sched)) {
 		say_blocked(a);
@@ -302,12 +314,12 @@ void account_ended(struct account *a, struct env *env, struct fetch *f)
 	if (result.class == ERR_THROTTLE)
 		result.told = (msec_t)f->err.code * 1000;
 	/* Not the provider's fault: no back-off towards it, and no success either. */
-	result.cut = result.class != ERR_AUTH && (f->stopping || relay_is_down(a->relay));
+	result.cut = result.class != ERR_AUTH && (f->stopping || relay_is_down(f->relay));
 	if (f->err.class != ERR_NONE && !f->stopping)
 		remember_fault(a, env, &f->err);
 	a->past.delivered += f->stats.delivered;
 	if (result.class == ERR_AUTH)
-		a->past.secret_mark = secret_mark(a, env);
+		a->past.secret_mark = secret_mark(f->account, env);
 	bool suspended = sched_ended(&a->sched, env_now(env), env_wall(env), a->conf->interval_ms,
 		&result, env_chance(env));
 	keep(a, env);

@@ -62,7 +62,8 @@ enum account_step account_try(
 void account_ended(struct account *a, struct env *env, struct fetch *f);
 /* No cycles, until account_resume(), across restarts; what runs ends. -1: it is not durable. */
 int account_pause(struct account *a, struct env *env, struct err *err) must_check;
-/* Ends a pause and a suspension; false: there was neither. */
-bool account_resume(struct account *a, struct env *env, const char *why);
+/* Ends a pause and a suspension, durably. -1: it stays as it was. */
+#define ACCOUNT_NOT_BLOCKED 1
+int account_resume(struct account *a, struct env *env, const char *why, struct err *err) must_check;
 /* The relay is down and it will not get a cycle now (--once). */
 void account_give_up(struct account *a);

@@ -137,14 +137,14 @@ static int by_due(const void *x, const void *y)
 }
 
 /* The accounts that are due, longest first. n: how many; the array is the caller's to free. */
-static struct account **due_accounts(struct accounts *as, size_t *n)
+static struct account **due_accounts(struct accounts *as, msec_t now, size_t *n)
 {
 	struct account *a, **due = NULL;
 	size_t cap = 0;
 
 	*n = 0;
 	TAILQ_FOREACH (a, &as->list, entry) {
-		if (!waits(as, a) || !sched_due(&a->sched, env_now(as->env)))
+		if (!waits(as, a) || !sched_due(&a->sched, now))
 			continue;
 		mem_grow(&due, &cap, *n + 1, sizeof *due);
 		due[(*n)++] = a;
@@ -155,9 +155,9 @@ static struct account **due_accounts(struct accounts *as, size_t *n)
 }
 
 /* When the first of those that are not due will be. The due ones wait for what wakes us itself. */
-static msec_t next_due(const struct accounts *as)
+static msec_t next_due(const struct accounts *as, msec_t now)
 {
-	msec_t next = MSEC_NEVER, now = env_now(as->env);
+	msec_t next = MSEC_NEVER;
 	const struct account *a;
 
 	TAILQ_FOREACH (a, &as->list, entry)
@@ -169,11 +169,12 @@ static msec_t next_due(const struct accounts *as)
 
 msec_t accounts_run(struct accounts *as)
 {
+	msec_t now = env_now(as->env); /* once: who becomes due meanwhile is not forgotten */
 	size_t n;
 
 	if (as->stopping)
 		return MSEC_NEVER;
-	AUTO(mem_freep) struct account **due = due_accounts(as, &n);
+	AUTO(mem_freep) struct account **due = due_accounts(as, now, &n);
 	for (size_t i = 0; i < n; i++) {
 		struct account *a = due[i];
 		if (hopeless(as, a))
@@ -182,7 +183,7 @@ msec_t accounts_run(struct accounts *as)
 			account_try(a, as->env, on_cycle_end, a) == ACCOUNT_STARTED)
 			as->sessions++;
 	}
-	return next_due(as);
+	return next_due(as, now);
 }
 
 void accounts_due_now(struct accounts *as)

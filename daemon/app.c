@@ -91,6 +91,10 @@ static void tell_ready(struct app *app)
 static void on_schedule(void *ctx, bool durable)
 {
 	struct app *app = ctx;
+
+	/* A login permit ends the open transaction: should that fail, the steps that wait for it
+	 * have to hear of it, not the account alone. */
+	turn_write(&app->env.turn);
 	msec_t at = accounts_run(&app->accounts), now = env_now(&app->env);
 	msec_t ms = at > now ? at - now : 0;
 
@@ -196,6 +200,16 @@ static bool listen_for_requests(struct app *app, struct err *err)
 	return false;
 }
 
+/* What a new configuration cannot change while the daemon runs. */
+static int check_state_dir(const struct app *app, const struct config *new, struct err *err)
+{
+	if (!strcmp(new->state_dir, app->env.state_dir))
+		return 0;
+	return err_set(err, ERR_CONFIG, 0,
+		"state_dir has changed to %s: that needs a restart, and the files moved there",
+		new->state_dir);
+}
+
 /* False: refused. What there is to say, one line each, is added to `said`. */
 static bool reload(struct app *app, struct strbuf *said)
 {
@@ -208,7 +222,7 @@ static bool reload(struct app *app, struct strbuf *said)
 	app_log_faults(&faults, EV_CONFIG_REFUSED);
 	faults_print(&faults, said);
 	faults_free(&faults);
-	if (new &&make_relays(app, new, &relays, &err)) {
+	if (new && (check_state_dir(app, new, &err) || make_relays(app, new, &relays, &err))) {
 		app_log(EV_CONFIG_REFUSED, err.text, "the old configuration stays");
 		strbuf_addf(said, "%s\n", err.text);
 		config_unref(new);

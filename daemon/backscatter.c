@@ -14,13 +14,17 @@ struct question {
 	struct relay *relay;
 	struct smtp_rcpt rcpt;
 	struct strbuf address;
+	bool answered;
 	TAILQ_ENTRY(question) entry;
 };
 
 struct backscatter {
 	struct env *env;
 	TAILQ_HEAD(, question) out;
+	struct step reap;
 };
+
+static void on_reap(void *ctx, bool durable);
 
 struct backscatter *backscatter_new(struct env *env)
 {
@@ -28,6 +32,7 @@ struct backscatter *backscatter_new(struct env *env)
 
 	b->env = env;
 	TAILQ_INIT(&b->out);
+	step_init(&b->reap, on_reap, b);
 	return b;
 }
 
@@ -39,14 +44,28 @@ static void question_free(struct question *q)
 	free(q);
 }
 
+static void on_reap(void *ctx, bool durable)
+{
+	struct backscatter *b = ctx;
+	struct question *q, *next;
+
+	for (q = TAILQ_FIRST(&b->out); q; q = next) {
+		next = TAILQ_NEXT(q, entry);
+		if (q->answered)
+			question_free(q);
+	}
+}
+
 void backscatter_free(struct backscatter *b)
 {
 	struct question *q;
 
 	if (!b)
 		return;
+	turn_cancel_flush(&b->env->turn, &b->reap);
 	while ((q = TAILQ_FIRST(&b->out))) {
-		(void)relay_cancel(q->relay, &q->job); /* it has no dot: always taken back */
+		if (!q->answered)
+			(void)relay_cancel(q->relay, &q->job); /* no dot: always taken back */
 		question_free(q);
 	}
 	free(b);
@@ -72,7 +91,10 @@ static void on_answer(struct relay_job *job)
 	if ((taken || q->rcpt.outcome == SMTP_UNKNOWN) &&
 		store_set_relay_asked(env->store, name, env_wall(env), taken, &err))
 		log_write(&(struct log_entry){ .event = EV_STATE_FAILED, .reason = err.text });
-	question_free(q);
+	/* Not here: a relay that a reload has retired may go with its last question, and the
+	 * session that brings the answer is one of its. */
+	q->answered = true;
+	turn_flush(&env->turn, &q->owner->reap);
 }
 
 static bool is_out(const struct backscatter *b, const struct relay *relay)

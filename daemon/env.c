@@ -7,6 +7,8 @@
 #include "store_sqlite.h"
 #include "system.h"
 
+#include <stdlib.h>
+
 /* How long at most a commit waits for the dots of others. */
 #define GATHER_USEC 1000
 
@@ -53,7 +55,10 @@ void env_end_turn(struct env *env)
 int env_open(struct env *env, const char *state_dir,
 	void (*on_failure)(void *ctx, const struct err *err), void *ctx, struct err *err)
 {
-	*env = (struct env){ .clock = &system_clock, .rng = &system_rng, .spool.dir = state_dir };
+	*env = (struct env){
+		.clock = &system_clock, .rng = &system_rng, .state_dir = mem_strdup(state_dir)
+	};
+	env->spool.dir = env->state_dir;
 	TAILQ_INIT(&env->gate);
 	if (store_open(state_dir, env->clock, env->rng, &env->store, err))
 		return ENV_NO_STATE;
@@ -73,6 +78,7 @@ void env_close(struct env *env)
 	if (env->store && store_commit(env->store, &err))
 		env->turn.on_failure(env->turn.ctx, &err);
 	store_close(env->store);
+	free(env->state_dir);
 	if (!env->loop.base)
 		return;
 	event_free(env->gather);

@@ -14,6 +14,7 @@ struct env {
 	struct loop loop;
 	struct turn turn;
 	struct store *store;
+	char *state_dir; /* a copy: configurations come and go */
 	struct spool_area spool;
 	struct metrics *metrics; /* counts what is logged about accounts; NULL: nothing */
 	/* Over all relays, for the grouping of commits (env.c): */
@@ -25,7 +26,7 @@ struct env {
 };
 
 /*
- * Opens the state and makes a loop, with the real clock. state_dir is borrowed. 0; ENV_NO_STATE:
+ * Opens the state and makes a loop, with the real clock. 0; ENV_NO_STATE:
  * the state cannot be used; -1: there can be no loop. After either failure env_close() is still
  * due.
  */

@@ -117,11 +117,20 @@ static void print_faults(const struct faults *faults)
 static int check_names(const struct command *c, const struct config *config)
 {
 	for (size_t i = 0; i < c->app.nonly; i++) {
-		if (config_account(config, c->app.only[i]))
-			continue;
-		fprintf(stderr, "multidropd: there is no account \"%s\" in %s\n", c->app.only[i],
-			c->app.config_path);
-		return EX_USAGE;
+		const char *name = c->app.only[i];
+		const struct conf_account *a = config_account(config, name);
+		if (!a) {
+			fprintf(stderr, "multidropd: there is no account \"%s\" in %s\n", name,
+				c->app.config_path);
+			return EX_USAGE;
+		}
+		if (!a->enabled && !a->password.len && !a->password.command) {
+			fprintf(stderr,
+				"multidropd: the password of account \"%s\" was not read, as it is "
+				"not enabled; set enabled = true\n",
+				name);
+			return EX_USAGE;
+		}
 	}
 	return 0;
 }

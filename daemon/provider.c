@@ -31,7 +31,8 @@ static int hour_limit(
 
 	if (store_hour_limit(env->store, p->name, limit, &at, err))
 		return -1;
-	if (env_wall(env) - at >= PROVIDER_LEARNED_MSEC)
+	wall_t age = env_wall(env) - at;
+	if (age >= PROVIDER_LEARNED_MSEC || -age >= PROVIDER_LEARNED_MSEC) /* or a wrong clock */
 		*limit = 0;
 	return 0;
 }

@@ -291,14 +291,17 @@ static void do_resume(
 	int status = 0;
 	struct account *a = find(c, client, r, &status);
 
-	if (a && !sched_blocked(&a->sched)) {
+	struct err err;
+	int rc = a ? account_resume(a, c->view.env, "resumed by an administrator", &err) : 0;
+
+	if (rc == ACCOUNT_NOT_BLOCKED) {
 		tell(client, control_say, "%s: was neither paused nor suspended", a->name);
-	} else if (a && account_resume(a, c->view.env, "resumed by an administrator")) {
+	} else if (a && !rc) {
 		tell(client, control_say, "%s: resumed", a->name);
-	} else if (a) {
+	} else if (rc < 0) {
 		tell(client, control_complain,
-			"%s: the state cannot be written, see the log; it stays as it was",
-			a->name);
+			"%s: it stays as it was: the state cannot be written: %s", a->name,
+			err.text);
 		status = REFUSED;
 	}
 	control_end(client, status);

@@ -151,6 +151,7 @@ bool relay_cancel(struct relay *r, struct relay_job *job)
 			return false;
 		session_free(s);
 		smtp_pool_lost(&r->pool.busy);
+		relay_wake(r); /* there is room for somebody else's job */
 		return true;
 	}
 	(void)job_take(r, job);

@@ -40,6 +40,13 @@ static msec_t backoff(msec_t interval, uint32_t failures)
 	return wait;
 }
 
+/* A stamp far ahead is of a clock that was wrong. */
+static bool is_believed(const struct sched_kept *k, wall_t wall)
+{
+	return k->learned && wall - k->learned_at < SCHED_LEARNED_MSEC &&
+		k->learned_at - wall < SCHED_LEARNED_MSEC;
+}
+
 static msec_t least(msec_t a, msec_t b)
 {
 	return a < b ? a : b;
@@ -49,12 +56,13 @@ static msec_t least(msec_t a, msec_t b)
 static void learn(struct sched *s, wall_t wall, msec_t interval, msec_t told)
 {
 	msec_t delay = sched_delay(s, wall), spacing = interval > delay ? interval : delay;
+	bool delay_known = is_believed(&s->kept, wall);
 
 	if (told)
 		delay = least(told, SCHED_DELAY_MAX_MSEC);
 	else
 		delay = least(LEARN_STEP(spacing), SCHED_LEARNED_MAX_MSEC);
-	if (delay > s->kept.learned || wall - s->kept.learned_at >= SCHED_LEARNED_MSEC)
+	if (delay > s->kept.learned || !delay_known)
 		s->kept.learned = delay;
 	s->kept.learned_at = wall;
 }
@@ -150,8 +158,7 @@ bool sched_blocked(const struct sched *s)
 msec_t sched_delay(const struct sched *s, wall_t wall)
 {
 	const struct sched_kept *k = &s->kept;
-	bool believed = k->learned && wall - k->learned_at < SCHED_LEARNED_MSEC;
-	msec_t learned = believed ? k->learned : 0;
+	msec_t learned = is_believed(k, wall) ? k->learned : 0;
 
 	return learned > k->announced ? learned : k->announced;
 }

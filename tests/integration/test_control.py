@@ -331,6 +331,27 @@ def test_corrected_password_does_not_end_a_pause(config):
             running.wait_event("cycle.finished", account="sammel")
 
 
+def test_pause_frees_the_relay_for_others(config):
+    """The only connection hangs with one account's mail: its pause lets the other's through."""
+    def hang(session):  # not with the daemon's own question, which has no sender
+        said = [c for c in session.server.said("MAIL") if "<>" not in c]
+        return HANG if len(said) == 1 else None
+
+    with Pop3Fake(three()) as provider, Pop3Fake() as other, Sink({"MAIL": hang}) as sink:
+        serve(config, provider, sink)
+        config.relays["house"]["connections"] = 1
+        config.provider("other", port=other.port)
+        config.account("zweite", "other", "house", other.password, interval="1s")
+        with daemon.Daemon(config) as running:
+            running.wait(lambda: any("<>" not in c for c in sink.said("MAIL")),
+                         what="a transaction that hangs")
+            with other.lock:
+                other.maildrop.append(("nine", messages.stored("eva", "Nr 9")))
+            running.wait(lambda: other.said("RETR"), what="the other account's RETR")
+            expect(ctl.ask(config, "pause", "sammel"), 0)
+            running.wait_event("message.delivered", account="zweite")
+
+
 def test_pause_in_mid_cycle_cuts_off_nothing_past_its_final_dot(config):
     go_on = threading.Event()
 

@@ -86,6 +86,26 @@ def test_reload_brings_in_a_new_account(config):
             assert running.stop() == 0
 
 
+def test_reload_leaves_the_spool_where_it_was(config):
+    """What does not fit into memory goes to the state directory, after a reload as well."""
+    with Pop3Fake() as provider, Sink() as sink:
+        with daemon.Daemon(serve(config, provider, sink, interval="1s")) as running:
+            running.wait_event("cycle.finished")
+            running.signal(signal.SIGHUP)
+            running.wait_event("config.reloaded")
+            config.top["state_dir"] = config.directory + "/elsewhere"
+            os.mkdir(config.top["state_dir"])
+            config.write()
+            running.signal(signal.SIGHUP)
+            [refused] = running.wait_event("config.refused")
+            assert "state_dir" in refused["reason"]
+            large = messages.stored("hans", "gross") + b"x" * 70 * 1000 + b"\r\n"
+            with provider.lock:
+                provider.maildrop.append(("large", large + b"0123456789\r\n" * 100000))
+            running.wait_event("message.delivered", account="sammel")
+            assert not running.log.find("state.failed") and running.stop() == 0
+
+
 def test_reload_in_mid_cycle_puts_nothing_off(config):
     """The running cycle delivers on the relay that it began with, though that one was replaced."""
     reloaded = threading.Event()
