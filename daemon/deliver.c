@@ -232,11 +232,26 @@ static void submit(struct transit *t, const size_t *indices, size_t n)
 }
 
 /* Everything that can be sent now is submitted; without a job left, the message has its end. */
+/* What the policy has discarded ends on record and in the log, as everything else does. */
+static void note_discarded(struct transit *t)
+{
+	for (size_t i = 0; i < t->delivery.n; i++) {
+		struct delivery_rcpt *r = &t->delivery.rcpts[i];
+		if (r->outcome != OUTCOME_DISCARDED || !r->changed)
+			continue;
+		r->changed = false;
+		if (record(t, r, OUTCOME_DISCARDED))
+			return; /* nothing of this cycle is deleted any more */
+		log_outcome(t, r, r->reply);
+	}
+}
+
 static void pump(struct transit *t)
 {
 	enum delivery_verdict verdict = delivery_verdict(&t->delivery);
 	size_t max = relay_conf(t->fetch->relay)->max_recipients, n;
 
+	note_discarded(t);
 	if (verdict == DELIVERY_MORE && !t->give_up) {
 		size_t *indices = mem_alloc(max * sizeof *indices);
 		while ((n = delivery_next(&t->delivery, indices, max)))

@@ -1,7 +1,7 @@
 """What the relay is told: sender, extensions, transport (S18, S23, S29, S38, S39)."""
 import pytest
 from conftest import expect, fake_provider
-from mdtest import daemon, messages
+from mdtest import ctl, daemon, messages
 from mdtest.pop3fake import CLOSE, Pop3Fake
 from mdtest.sink import Sink
 
@@ -31,6 +31,18 @@ RETURN_PATHS = {
     "bare CR": (b"Return-Path: <a@b.example>\r MAIL FROM:<x@y.example>\r\n", "!"),
     "300 octets": (b"Return-Path: <" + b"a" * 290 + b"@b.example>\r\n", "!"),
 }
+
+
+def test_discarded_recipient_is_on_record(config):
+    """unknown = "discard": whoever asks finds who did not get it, and why."""
+    with Pop3Fake([BODY]) as provider, Sink({"RCPT": "550 5.1.1 nobody here"}) as sink:
+        serve(config, provider, sink)
+        config.accounts["sammel"]["unknown"] = "discard"
+        run = expect(daemon.once(config), 0)
+        [line] = run.log.find("message.discarded", recipient="hans@firma.example")
+        assert "nobody here" in line["reply"] and provider.maildrop == []
+        traced = ctl.run("trace", "-c", config.path, "--json", "hans@firma.example")
+        assert '"discarded"' in traced.stdout and "nobody here" in traced.stdout
 
 
 @pytest.mark.parametrize("name", RETURN_PATHS)
