@@ -101,16 +101,18 @@ void delivery_add_postmaster(struct delivery *d, const char *reason)
 void delivery_recorded(struct delivery *d, const struct stored_rcpt *s)
 {
 	struct delivery_rcpt *r = NULL;
+	bool doubt = s->in_doubt || s->outcome == OUTCOME_DOT || s->outcome == OUTCOME_AGAIN;
 
 	for (size_t i = 0; i < d->n && !r; i++)
 		if (d->rcpts[i].postmaster == s->postmaster &&
 			!ascii_strcasecmp(d->rcpts[i].address, s->address))
 			r = &d->rcpts[i];
 	if (!r && s->postmaster && s->outcome != OUTCOME_PENDING)
-		r = add(d, s->address, true); /* it stood in before: it need not again */
+		r = add(d, s->address, true);        /* it stood in before: it need not again */
+	d->stand_in_doubt |= doubt && s->postmaster; /* should it have to stand in again */
 	if (!r)
 		return; /* the map has changed: the new word counts */
-	r->in_doubt = s->in_doubt || s->outcome == OUTCOME_DOT || s->outcome == OUTCOME_AGAIN;
+	r->in_doubt = doubt;
 	if (s->outcome == OUTCOME_LATER || s->outcome == OUTCOME_PENDING)
 		return;
 	set(r, s->outcome, s->code, s->reply);
@@ -173,7 +175,7 @@ static bool apply_policy(struct delivery *d, size_t index)
 	case FAILED_POSTMASTER:
 		explain(d, &d->rcpts[index]);
 		if (!stand_in(d))
-			add(d, d->account->postmaster, true);
+			add(d, d->account->postmaster, true)->in_doubt = d->stand_in_doubt;
 		return false;
 	case FAILED_DISCARD:
 		d->rcpts[index].outcome = OUTCOME_DISCARDED; /* code and reply say why */

@@ -17,7 +17,7 @@ struct delivery_rcpt {
 	bool in_doubt;   /* a dot for it in an earlier cycle was not answered; sticks, since
 			    no later answer says what became of that copy */
 	bool in_flight;
-	bool changed; /* since the last delivery_saved() */
+	bool changed; /* decided in this cycle, not read from the state */
 	enum outcome outcome;
 	int code;
 	char *reply;
@@ -27,7 +27,8 @@ struct delivery {
 	const struct conf_account *account;
 	struct delivery_rcpt *rcpts;
 	size_t n, cap;
-	char *reason; /* for the postmaster and for HELD; NULL: none */
+	char *reason;        /* for the postmaster and for HELD; NULL: none */
+	bool stand_in_doubt; /* an earlier stand-in may have a copy; see delivery_rcpt.in_doubt */
 };
 
 enum delivery_verdict {

@@ -163,6 +163,30 @@ static void doubt_sticks_to_the_recipient(void **state)
 	}
 }
 
+/*
+ * The stand-in's dot was lost, then it was refused and the message held; a person released it, so
+ * its row is PENDING again. Whoever stands in now may be getting a second copy.
+ */
+static void doubt_of_a_stand_in_outlives_a_release(void **state)
+{
+	struct conf_account a = account_with(FAILED_POSTMASTER, FAILED_HOLD, DOUBT_RESEND);
+	AUTO(delivery_free) struct delivery d;
+
+	delivery_init(&d, &a);
+	delivery_add(&d, "hans@firma.example", false);
+	delivery_recorded(&d,
+		&(struct stored_rcpt){ .address = a.postmaster,
+			.postmaster = true,
+			.outcome = OUTCOME_PENDING,
+			.in_doubt = true });
+	assert_int_equal(d.n, 1);
+	assert_int_equal(transact(&d, &(enum outcome){ OUTCOME_UNKNOWN }, "550"), 1);
+	assert_int_equal(delivery_verdict(&d), DELIVERY_MORE);
+	assert_int_equal(d.n, 2);
+	assert_false(d.rcpts[0].in_doubt);
+	assert_true(d.rcpts[1].postmaster && d.rcpts[1].in_doubt);
+}
+
 /* S30: 250, 452, 550: the next cycle asks the relay for the second one only. */
 static void a_partial_success_never_resends(void **state)
 {
@@ -447,6 +471,7 @@ int main(void)
 		cmocka_unit_test(in_doubt_is_sent_again_or_held),
 		cmocka_unit_test(released_from_doubt_is_sent_and_marked),
 		cmocka_unit_test(doubt_sticks_to_the_recipient),
+		cmocka_unit_test(doubt_of_a_stand_in_outlives_a_release),
 		cmocka_unit_test(a_partial_success_never_resends),
 		cmocka_unit_test(what_was_not_tried_goes_again),
 		cmocka_unit_test(the_postmaster_stands_in_once_with_the_first_reason),
