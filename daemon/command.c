@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define STDERR_OCTETS ESCAPE_MAX_BYTES /* of the first line that is kept */
+#define READS_MAX     32               /* of stderr in one turn: twice what a pipe holds */
 
 struct stream {
 	int fd; /* -1: closed */
@@ -92,12 +93,13 @@ static bool read_output(struct command *c)
 	return true;
 }
 
+/* A program that never stops complaining must not hold the loop: so much at a time. */
 static void read_errors(struct command *c)
 {
 	char buf[4096];
-	ssize_t n;
+	ssize_t n = -1;
 
-	while ((n = read(c->errors.fd, buf, sizeof buf)) > 0)
+	for (int i = 0; i < READS_MAX && (n = read(c->errors.fd, buf, sizeof buf)) > 0; i++)
 		strbuf_add(&c->errors.text, buf,
 			(size_t)n < STDERR_OCTETS - c->errors.text.len
 				? (size_t)n

@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -156,6 +157,7 @@ static void handshake(struct transport *t)
 	struct err err;
 
 	errno = 0;
+	ERR_clear_error(); /* one thread, one queue: what another connection left is not ours */
 	int rc = SSL_do_handshake(t->ssl);
 	int why = SSL_get_error(t->ssl, rc);
 	if (rc == 1 && tls_check_pin(t->tls, t->ssl, &err)) {
@@ -234,6 +236,7 @@ static void read_tls(struct transport *t)
 {
 	for (int i = 0; i < READS_PER_TURN; i++) {
 		errno = 0;
+		ERR_clear_error();
 		int n = SSL_read(t->ssl, t->loop->buffer, TRANSPORT_BUFFER_OCTETS);
 		if (n <= 0) {
 			tls_failed(t, n);
@@ -266,6 +269,7 @@ size_t transport_write(struct transport *t, const char *buf, size_t len)
 {
 	if (t->state != OPEN || !len)
 		return 0;
+	ERR_clear_error();
 	errno = 0;
 	ssize_t n = t->ssl ? SSL_write(t->ssl, buf, len > INT32_MAX ? INT32_MAX : (int)len)
 			   : send(t->fd, buf, len, MSG_NOSIGNAL);
