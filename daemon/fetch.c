@@ -67,6 +67,8 @@ static void on_end(void *ctx, bool durable)
 	if (f->ended || f->pop3 || f->transport || !TAILQ_EMPTY(&f->transits))
 		return;
 	f->ended = true;
+	if (f->login.refused.class != ERR_NONE) /* whatever came between it and a second login */
+		f->err = f->login.refused;
 	f->on_end(f->ctx, f);
 }
 

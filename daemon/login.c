@@ -18,6 +18,19 @@ void login_free(struct login *l)
 	strbuf_wipe(&l->printed);
 }
 
+/* No other secret, and why, unless it is the same one: the server's refusal stands. */
+static const struct err *still_refused(struct login *l, const struct err *why)
+{
+	struct err both;
+
+	if (!why)
+		return &l->refused;
+	err_set(&both, l->refused.class, l->refused.code, "%.150s; %.150s", l->refused.text,
+		why->text);
+	l->refused = both;
+	return &l->refused;
+}
+
 static void on_done(void *ctx, struct strview output, const struct err *err)
 {
 	struct login *l = ctx;
@@ -33,7 +46,11 @@ static void on_done(void *ctx, struct strview output, const struct err *err)
 		err_set(&empty, ERR_TEMP, 0, "password_command printed nothing");
 		err = &empty;
 	}
-	l->on_secret(l->ctx, same && !err ? &l->refused : err);
+	if (again && (err || same))
+		err = still_refused(l, err);
+	else
+		l->refused.class = ERR_NONE;
+	l->on_secret(l->ctx, err);
 }
 
 int login_get(struct login *l, struct event_base *base, struct err *err)
@@ -50,8 +67,13 @@ int login_get(struct login *l, struct event_base *base, struct err *err)
 int login_renew(
 	struct login *l, struct event_base *base, const struct err *refusal, struct err *err)
 {
+	int rc;
+
 	l->refused = *refusal;
-	return login_get(l, base, err);
+	rc = login_get(l, base, err);
+	if (rc < 0)
+		*err = *still_refused(l, err);
+	return rc;
 }
 
 struct strview login_secret(const struct login *l)

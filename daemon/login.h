@@ -18,7 +18,7 @@ struct login {
 	const struct secret *secret; /* borrowed */
 	struct strbuf printed;       /* by the command; wiped with the next, and by login_free() */
 	struct command *command;     /* running; else NULL */
-	struct err refused;          /* what the server said to the one before */
+	struct err refused;          /* by the server; and why there is no other, until there is */
 	void (*on_secret)(void *ctx, const struct err *err); /* err NULL: there it is */
 	void *ctx;
 };
@@ -29,8 +29,9 @@ void login_free(struct login *l); /* no callback any more */
 /* 0: the secret is there; 1: on_secret will tell, in a later turn; -1: err. */
 int login_get(struct login *l, struct event_base *base, struct err *err) must_check;
 /*
- * The server refused it, with this error: gets another. 1, -1: as login_get(). on_secret's error is
- * the server's when the command prints the same again: the server has seen that.
+ * The server refused it, with this error: gets another. 1, -1: as login_get(). The error, here or
+ * of on_secret, is still the server's when there is no other, since a refusal counts: the command
+ * failed, or prints the same again. Whoever ends the session meanwhile finds it in `refused`.
  */
 int login_renew(struct login *l, struct event_base *base, const struct err *refusal,
 	struct err *err) must_check;

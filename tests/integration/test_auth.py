@@ -4,6 +4,8 @@ import base64
 import http.server
 import json
 import os
+import socket
+import struct
 import threading
 import urllib.parse
 
@@ -228,7 +230,51 @@ def test_p17_the_second_run_fails(config):
         config.relay("house", port=sink.port)
         run = expect(daemon.once(config), 75)
         assert failures == [("t1", "")] and runs() == 2
-        assert "printed nothing" in run.log.find("cycle.failed")[0]["reason"]
+        assert "printed nothing" in run.log.find("login.failed", error="AUTH")[0]["reason"]
+
+
+HANGS = "exec sleep 1000"
+
+
+@pytest.mark.parametrize("then, again, said", [
+    ([CLOSE], HANGS, None),
+    (["+OK what else?"], HANGS, None),
+    ([], "echo 'no network' >&2; exit 75", "exit status 75: no network"),
+    ([], "exit 0", "printed nothing"),
+    ([], "echo t1", None)], ids=["cut", "extra line", "fails", "prints nothing", "same"])
+def test_p17_a_refused_token_counts_whatever_becomes_of_the_second(config, then, again, said):
+    """Three of them and no more: a provider's firewall would lock out the whole office."""
+    refuse = oauth_server([], [])
+    runs = os.path.join(config.directory, "runs")
+
+    def auth(session):
+        session.say(refuse(session))
+        net.wait_until(lambda: open(runs).read().count("run") % 2 == 0, 10,
+                       "no second run of the command")
+        for step in then:
+            if step is CLOSE:  # hard: RST, not the end of a stream
+                session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                        struct.pack("ii", 1, 0))
+                return CLOSE
+            session.say(step)
+        return session.read_command() and CLOSE
+    with Pop3Fake([], {"AUTH": auth}, capabilities=("UIDL", "SASL XOAUTH2")) as provider, \
+            Sink() as sink:
+        fake_provider(config, provider, auth="xoauth2")
+        config.relay("house", port=sink.port)
+        config.account("sammel", "fake", "house", "unused")
+        command(config, config.file("helper", "#!/bin/sh\n"
+                                    f"echo run >>{runs}\n"
+                                    f"[ $(($(wc -l <{runs}) % 2)) = 1 ] && exec echo t1\n"
+                                    f"{again}\n", 0o755))
+        for _ in range(3):
+            run = expect(daemon.once(config), 75)
+            [failed] = run.log.find("login.failed", account="sammel", error="AUTH")
+            assert "invalid token" in failed["reason"]
+            assert said is None or said in failed["reason"]
+        assert run.log.find("account.suspended", account="sammel")
+        run = expect(daemon.once(config), 75)
+        assert run.log.find("cycle.skipped", reason="suspended") and provider.connections == 3
 
 
 def test_p17_each_login_has_its_own_run(config):
