@@ -77,27 +77,14 @@ def one():
     return [messages.stored("hans", "eins")]
 
 
-class Dead:
-    """An IPv6 address that lets a connection hang: its backlog is full."""
-
-    def __init__(self, port):
-        self.listener = socket.create_server(("::1", port), family=socket.AF_INET6, backlog=0)
-        self.fillers = []
-        for _ in range(4):
-            filler = socket.socket(socket.AF_INET6)
-            filler.setblocking(False)
-            filler.connect_ex(("::1", port))
-            self.fillers.append(filler)
-
-
 def test_dead_first_address_costs_seconds(config, world):
     with Pop3Fake(one()) as provider, Sink() as sink:
-        dead = Dead(provider.port)
+        dead = net.FullBacklog(provider.port, "::1")
         world("::1 pop.test\n127.0.0.1 pop.test\n")
         serve(config, sink, ["pop.test"], provider.port)
         run = expect(daemon.once(config), 0)
         [cycle] = run.log.find("cycle.finished")
-        assert len(sink.transactions) == 1 and dead.listener
+        assert len(sink.transactions) == 1 and dead
         assert 9000 < cycle["duration_ms"] < 25000  # it was tried first, and given up
 
 

@@ -59,6 +59,18 @@ def answers(port):
         return False
 
 
+class FullBacklog:
+    """An address that lets a connection hang: nobody accepts, and nobody else may queue."""
+
+    def __init__(self, port, host="127.0.0.1"):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=0)
+        self._fillers = [socket.socket(family) for _ in range(4)]
+        for filler in self._fillers:
+            filler.setblocking(False)
+            filler.connect_ex((host, port))
+
+
 def end_process(process, timeout=10):
     """TERM, then KILL when that was not heard. Only for children of ours."""
     if process is None or process.poll() is not None:

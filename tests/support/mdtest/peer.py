@@ -1,9 +1,10 @@
 """What the scripted servers share: a listener with a thread per connection, lines, TLS.
 
 A server's behaviour is a dict from a stage (POP3: the command; SMTP: see sink.py) to what is said
-there instead of the usual: a string (CRLF is added), bytes (sent as they are), CLOSE, HANG, or a
-function of the session that returns one of these or None for the usual. A list is used up one
-element per visit; after its end the usual follows.
+there instead of the usual: a string (CRLF is added), bytes (sent as they are), CLOSE, HANG, DEAF,
+or a function of the session that returns one of these or None for the usual. A list is used up one
+element per visit; after its end the usual follows. The stage "handshake" stands for the server's
+part of a TLS handshake.
 """
 import socket
 import ssl
@@ -13,6 +14,7 @@ from . import net
 
 CLOSE = object()  # cut the connection without a word
 HANG = object()  # say nothing until the client goes away
+DEAF = object()  # say nothing and read nothing until the server stops
 
 
 class Closed(Exception):
@@ -34,11 +36,14 @@ class Server:
         self.lock = threading.Lock()
         self.commands = []  # every line that any client sent, in order
         self.connections = 0
+        self.hanging = 0  # sessions that the script has stopped with HANG or DEAF, ever
         self._sockets = set()
         self._listener = None
+        self.stopped = threading.Event()
 
     def start(self):
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        self.stopped.clear()
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
@@ -50,6 +55,7 @@ class Server:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._listener = None
+        self.stopped.set()
         with self.lock:
             for sock in self._sockets:
                 try:
@@ -103,6 +109,8 @@ class Session:
         self._reader = sock.makefile("rb")
 
     def start_tls(self):
+        if self.act("handshake"):
+            raise Closed
         self.sock = self.server.tls_context.wrap_socket(self.sock, server_side=True)
         self._reader = self.sock.makefile("rb")
         self.secured = True
@@ -146,9 +154,15 @@ class Session:
             return False
         if step is CLOSE:
             raise Closed
+        if step in (HANG, DEAF):
+            with self.server.lock:
+                self.server.hanging += 1
         if step is HANG:
             while self._reader.read(4096):
                 pass
+            raise Closed
+        if step is DEAF:
+            self.server.stopped.wait()
             raise Closed
         if isinstance(step, bytes):
             self.send(step)
