@@ -142,8 +142,8 @@ class Crowd:
             self.waiting[name] = lambda _log: server.hanging >= self.size
             tls = place[0]
         else:
-            self.waiting[name] = lambda log: len(
-                [e for e in log.find("cycle.started") if e["account"].startswith(name)]) >= self.size
+            self.waiting[name] = lambda log: self.size <= len(
+                [e for e in log.find("cycle.started") if e["account"].startswith(name)])
             tls = None
         return {"host": "localhost" if tls else "127.0.0.1", "port": server.port,
                 "tls": tls or "none", "tls_ca_file": self.ca.cert if tls else None}
