@@ -26,6 +26,8 @@
 
 /* Longest wait for replies to final dots after SIGTERM; the unit's stop timeout is longer. */
 #define STOP_SEC 20
+/* The loop turns so often at least: what the log has counted is due at times of its own. */
+#define IDLE_MSEC (60 * (msec_t)1000)
 
 struct app {
 	struct env env;
@@ -96,18 +98,16 @@ static void on_schedule(void *ctx, bool durable)
 	 * have to hear of it, not the account alone. */
 	turn_write(&app->env.turn);
 	msec_t at = accounts_run(&app->accounts), now = env_now(&app->env);
-	msec_t ms = at > now ? at - now : 0;
+	msec_t ms = at - now < IDLE_MSEC ? at - now : IDLE_MSEC;
 
 	if (app->requests) {
 		requests_scheduled(app->requests);
 		if (new_status(app))
 			sysd_status(app->told);
 	}
-	if (at == MSEC_NEVER)
-		event_del(app->timer);
-	else
-		event_add(app->timer,
-			&(struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 });
+	ms = ms > 0 ? ms : 0;
+	event_add(
+		app->timer, &(struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 });
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *ctx)

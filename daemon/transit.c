@@ -280,11 +280,20 @@ static void open_spool(struct transit *t)
 		t->spool = spool_new(&t->fetch->env->spool);
 }
 
-/* The rest is read and dropped; the message stays, and it is not its fault. */
+/*
+ * The rest is read and dropped; the message stays, and it is not its fault. The disk's failure may
+ * be one of many and is counted, what becomes of the message is said each time.
+ */
 static void spool_failed(struct transit *t, const struct err *err)
 {
-	transit_note(t,
+	fetch_log(t->fetch,
 		&(struct log_entry){ .event = EV_STATE_FAILED,
+			.reason = err->text,
+			.text = "messages cannot be spooled" });
+	t->fetch->stats.deferred++;
+	transit_note(t,
+		&(struct log_entry){ .event = EV_MESSAGE_DEFERRED,
+			.level = LVL_WARNING,
 			.reason = err->text,
 			.text = "the message cannot be spooled; it stays on the server" });
 	t->dropped = spool_octets(t->spool) + 1;

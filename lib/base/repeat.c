@@ -1,8 +1,8 @@
 /*
  * Counting of failures that repeat; see repeat.h.
  *
- * A slot is there for at most REPEAT_MSEC after the last entry of its subject. `written` is the
- * budget of lines in that time and survives an end, so that coming and going floods no log either.
+ * A slot is there for at most a window after the last entry of its subject. `written` is the budget
+ * of lines in that time and survives an end, so that failing now and then floods no log either.
  */
 #include "base/repeat.h"
 
@@ -54,20 +54,43 @@ static uint32_t variant_of(const struct log_entry *e)
 	return hash;
 }
 
-static void copy_texts(struct repeat_slot *s, const struct log_entry *e)
+static void keep_latest(struct repeat_slot *s, const struct log_entry *e)
 {
+	s->event = e->event;
 	for (enum text i = 0; i < TEXT_COUNT; i++) {
 		free(s->texts[i]);
 		s->texts[i] = mem_strdup(text_of(e, i));
 	}
 }
 
+/*
+ * A relay's comings and goings are one subject: each is news, and the summary of a flood of them is
+ * the last, so that it tells how things are.
+ */
+static bool is_change(enum log_event event)
+{
+	return event == EV_RELAY_UP || event == EV_RELAY_DOWN;
+}
+
+static msec_t window_of(enum log_event event)
+{
+	return is_change(event) ? REPEAT_CHANGE_MSEC : REPEAT_MSEC;
+}
+
+static bool is_subject(const struct repeat_slot *s, const struct log_entry *e)
+{
+	if (!same(s->texts[ACCOUNT], e->account) || !same(s->texts[RELAY], e->relay))
+		return false;
+	if (is_change(e->event))
+		return is_change(s->event);
+	return s->event == e->event && same(s->texts[ERROR], e->error);
+}
+
 static struct repeat_slot *find(struct repeat *r, const struct log_entry *e)
 {
 	for (size_t i = 0; i < r->n; i++) {
 		struct repeat_slot *s = &r->slots[i];
-		if (s->event == e->event && same(s->texts[ACCOUNT], e->account) &&
-			same(s->texts[RELAY], e->relay) && same(s->texts[ERROR], e->error))
+		if (is_subject(s, e))
 			return s;
 	}
 	return NULL;
@@ -79,8 +102,8 @@ static struct repeat_slot *add(struct repeat *r, const struct log_entry *e, msec
 		return NULL;
 	mem_grow(&r->slots, &r->cap, r->n + 1, sizeof *r->slots);
 	struct repeat_slot *s = &r->slots[r->n++];
-	*s = (struct repeat_slot){ .event = e->event, .end = now + REPEAT_MSEC };
-	copy_texts(s, e);
+	*s = (struct repeat_slot){ .end = now + window_of(e->event) };
+	keep_latest(s, e);
 	return s;
 }
 
@@ -94,7 +117,7 @@ static void drop(struct repeat *r, struct repeat_slot *s)
 static bool is_news(const struct repeat_slot *s, uint32_t variant)
 {
 	for (unsigned i = 0; i < s->nvariants && i < REPEAT_BURST; i++)
-		if (s->variants[i] == variant)
+		if (s->variants[i] == variant && !is_change(s->event))
 			return false;
 	return s->written < REPEAT_BURST;
 }
@@ -117,7 +140,7 @@ bool repeat_admit(struct repeat *r, const struct log_entry *e, enum log_level le
 			s->since = now;
 		return true;
 	}
-	copy_texts(s, e);
+	keep_latest(s, e);
 	s->level = level;
 	s->counted++;
 	return false;
@@ -127,10 +150,8 @@ static bool ends(const struct log_entry *e, const struct repeat_slot *s)
 {
 	if (e->event == EV_CYCLE_FINISHED)
 		return e->account && same(s->texts[ACCOUNT], e->account);
-	if (e->event == EV_RELAY_UP || e->event == EV_RELAY_DOWN)
-		return s->event != e->event && !s->texts[ACCOUNT] &&
-			same(s->texts[RELAY], e->relay);
-	return false;
+	return is_change(e->event) && !is_change(s->event) && !s->texts[ACCOUNT] &&
+		same(s->texts[RELAY], e->relay);
 }
 
 void repeat_end(struct repeat *r, const struct log_entry *e)
@@ -175,7 +196,7 @@ bool repeat_next(struct repeat *r, msec_t now, bool all, struct repeat_summary *
 			continue;
 		}
 		if (late) {
-			s->end = now + REPEAT_MSEC;
+			s->end = now + window_of(s->event);
 			s->written = 0;
 		}
 		bool over = s->over && s->written < REPEAT_BURST;

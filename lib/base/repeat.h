@@ -9,6 +9,10 @@
  * text is news and written, up to REPEAT_BURST in that time: a server that makes up a new one each
  * time gets no further. A cycle that succeeds ends what its account has, a relay that comes up or
  * goes down what that relay has: the next failure is news again.
+ *
+ * That a relay comes up or goes down is no failure but always news. Only beyond REPEAT_BURST in
+ * REPEAT_CHANGE_MSEC is it counted, and then the sum is there within minutes and ends with how the
+ * relay is now: whoever looks at the log knows that at any time.
  */
 #pragma once
 
@@ -17,9 +21,10 @@
 
 #include <stdbool.h>
 
-#define REPEAT_MSEC  (60 * 60 * (msec_t)1000)
-#define REPEAT_BURST 10   /* lines of one event and subject in REPEAT_MSEC */
-#define REPEAT_SLOTS 2048 /* subjects remembered; beyond that all is written */
+#define REPEAT_MSEC        (60 * 60 * (msec_t)1000)
+#define REPEAT_CHANGE_MSEC (5 * 60 * (msec_t)1000) /* in place of it for relay.up, relay.down */
+#define REPEAT_BURST       10                      /* lines of one event and subject in that time */
+#define REPEAT_SLOTS       2048 /* subjects remembered; beyond that all is written */
 
 struct repeat_slot;
 struct repeat { /* { 0 } is an empty one */

@@ -180,26 +180,30 @@ def test_full_at_the_outcome_and_killed_K13(config, disk):
 
 
 def test_spool_full_inside_retr_X09(config, disk):
-    """The message stays and is not charged; those around it go on."""
-    large = mail("Nr 2", 6_000_000)
+    """Messages stay and are not charged, and each is named; those around them go on."""
+    large = [mail("Nr 2", 6_000_000), mail("Nr 3", 6_000_000)]
 
     def fill(session):
-        if session.argument != "2":
+        if session.argument not in ("2", "3"):
             return None
         disk.fill(leave=2 << 20)
-        return b"+OK\r\n" + stuffed(large)
+        return b"+OK\r\n" + stuffed(large[int(session.argument) - 2])
 
-    mails = [mail("Nr 1"), large, mail("Nr 3")]
-    with Pop3Fake(mails, {"RETR": [None, fill]}) as provider, Sink() as sink:
+    mails = [mail("Nr 1"), *large, mail("Nr 4")]
+    with Pop3Fake(mails, {"RETR": [None, fill, fill]}) as provider, Sink() as sink:
         with daemon.Daemon(serve(config, provider, sink)) as running:
             running.wait(lambda: running.log.find("cycle.finished") +
                          running.log.find("cycle.failed"), what="a cycle")
-            assert running.log.find("state.failed", account="sammel")
-            assert delivered(sink) == ["Nr 1", "Nr 3"]
-            assert [messages.subject(m) for _, m in provider.maildrop] == ["Nr 2"]
+            failed = running.log.find("state.failed", account="sammel")
+            assert [e.get("repeated") for e in failed] == [None, 1]
+            left = running.log.find("message.deferred", account="sammel")
+            assert [e["uidl"] for e in left] == ["uid-2", "uid-3"]
+            assert all(e["reason"].startswith("spool in ") for e in left)
+            assert delivered(sink) == ["Nr 1", "Nr 4"]
+            assert [messages.subject(m) for _, m in provider.maildrop] == ["Nr 2", "Nr 3"]
             disk.free()
             again(running)
-            assert delivered(sink) == ["Nr 1", "Nr 2", "Nr 3"] and marked(sink) == []
+            assert delivered(sink) == ["Nr 1", "Nr 2", "Nr 3", "Nr 4"] and marked(sink) == []
             assert provider.maildrop == []
             assert running.stop() == 0
 

@@ -17,9 +17,9 @@ FASTER = 100
 NOOPS = 6  # one in two minutes: this is past the ten minutes of an autologout
 
 
-def fast_clock():
+def fast_clock(faster=FASTER):
     [library] = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-    return {"LD_PRELOAD": library, "FAKETIME": f"+0 x{FASTER}",
+    return {"LD_PRELOAD": library, "FAKETIME": f"+0 x{faster}",
             # the library comes before the sanitizer's own
             "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0"}
 
@@ -103,6 +103,22 @@ def test_twenty_at_once_beside_a_daemon(config):
             reasons = {e["reason"] for e in run.log.find("cycle.skipped")}
             assert reasons <= {"limit", "locked", "not-due"}
             assert not run.log.noise
+
+
+def test_counted_failures_are_summed_up_while_nothing_happens(config):
+    """X14: the sum comes when it is due, not with the next cycle, which is a week away."""
+    refuse = {"greeting": lambda session: "-ERR [SYS/TEMP] try later"}
+    with Pop3Fake((), refuse) as provider, Sink() as sink:
+        fake_provider(config, provider, timeout="10m")
+        config.relay("house", port=sink.port)
+        config.account("sammel", "fake", "house", provider.password, interval="7d")
+        with daemon.Daemon(config, **fast_clock(1000)) as running:
+            running.wait_event("cycle.failed", account="sammel")
+            running.signal(signal.SIGUSR1)
+            running.wait(lambda: provider.connections == 2, what="a second cycle")
+            running.wait_event("cycle.failed", account="sammel", repeated=1)
+            assert provider.connections == 2
+            running.kill()
 
 
 def test_limit_in_disguise(config):

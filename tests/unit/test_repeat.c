@@ -159,28 +159,72 @@ static void a_success_ends_it(void **state)
 	repeat_free(&r);
 }
 
-/* Down and up in turn are news each time, until they become a flood. */
+static const struct log_entry down = {
+	.event = EV_RELAY_DOWN, .relay = "house", .error = "NET", .text = "unusable"
+};
+static const struct log_entry up = { .event = EV_RELAY_UP, .relay = "house", .text = "usable" };
+
+/* Each change of a relay is news, whatever it was before; a flood is summed up in minutes. */
 static void a_relay_that_comes_and_goes(void **state)
 {
-	struct log_entry down = { .event = EV_RELAY_DOWN, .relay = "house", .error = "NET" };
-	struct log_entry up = { .event = EV_RELAY_UP, .relay = "house" };
 	struct repeat r = { 0 };
 	struct repeat_summary sum;
 	uint64_t summed = 0;
 	unsigned written = 0;
 
-	for (int i = 0; i < REPEAT_BURST; i++) {
+	for (int i = 0; i < REPEAT_BURST; i += 2) {
 		assert_true(say(&r, &down, i, &summed));
 		assert_true(say(&r, &up, i, &summed));
 	}
 	for (int i = 0; i < 1000; i++) {
-		written += say(&r, &down, 20 + i, &summed);
 		written += say(&r, &up, 20 + i, &summed);
+		written += say(&r, &down, 20 + i, &summed);
 	}
 	assert_int_equal(written + summed, 0); /* neither lines nor sums */
-	while (repeat_next(&r, REPEAT_MSEC, false, &sum))
-		summed += sum.entry.repeated;
-	assert_int_equal(summed, 2000);
+	assert_false(repeat_next(&r, REPEAT_CHANGE_MSEC - 1, false, &sum));
+	assert_true(repeat_next(&r, REPEAT_CHANGE_MSEC, false, &sum));
+	assert_int_equal(sum.entry.repeated, 2000);
+	assert_int_equal(sum.entry.event, EV_RELAY_DOWN); /* as it is now */
+	assert_string_equal(sum.entry.text, "unusable");
+	assert_false(repeat_next(&r, REPEAT_CHANGE_MSEC, false, &sum));
+	assert_true(say(&r, &up, REPEAT_CHANGE_MSEC, &summed));
+	repeat_free(&r);
+}
+
+/* Ten flaps, then it works for some minutes: its next end is written when it comes. */
+static void a_relay_that_goes_down_after_a_while(void **state)
+{
+	struct repeat r = { 0 };
+	uint64_t summed = 0;
+	msec_t now = 0;
+
+	for (int i = 0; i < REPEAT_BURST; i++, now++) {
+		(void)say(&r, &down, now, &summed);
+		(void)say(&r, &up, now, &summed);
+	}
+	now += REPEAT_CHANGE_MSEC;
+	assert_true(say(&r, &down, now, &summed));
+	assert_int_equal(summed, REPEAT_BURST);
+	assert_true(say(&r, &up, now, &summed));
+	repeat_free(&r);
+}
+
+/* Other relays, and what else this one has, are subjects of their own; a change ends the latter. */
+static void what_a_change_of_a_relay_ends(void **state)
+{
+	struct log_entry warning = { .event = EV_RELAY_WARNING, .relay = "house" };
+	struct log_entry other = { .event = EV_RELAY_DOWN, .relay = "other", .error = "NET" };
+	struct repeat r = { 0 };
+	uint64_t summed = 0;
+
+	for (int i = 0; i < REPEAT_BURST; i++)
+		assert_true(say(&r, &down, i, &summed));
+	assert_true(say(&r, &other, 20, &summed));
+	assert_true(say(&r, &warning, 20, &summed));
+	assert_false(say(&r, &warning, 21, &summed));
+	assert_false(say(&r, &up, 22, &summed));
+	assert_int_equal(summed, 1);
+	assert_true(say(&r, &warning, 23, &summed));
 	repeat_free(&r);
 }
 
@@ -228,6 +272,8 @@ int main(void)
 		cmocka_unit_test(a_server_that_varies_its_words_gets_no_further),
 		cmocka_unit_test(a_success_ends_it),
 		cmocka_unit_test(a_relay_that_comes_and_goes),
+		cmocka_unit_test(a_relay_that_goes_down_after_a_while),
+		cmocka_unit_test(what_a_change_of_a_relay_ends),
 		cmocka_unit_test(the_end_of_the_process_tells_all),
 		cmocka_unit_test(more_subjects_than_there_is_room_for),
 	};
