@@ -55,15 +55,44 @@ static int record(struct transit *t, const struct delivery_rcpt *r, enum outcome
 	return -1;
 }
 
+/*
+ * What becomes of this content for this recipient, for its other copies. A stand-in has none: he
+ * gets each with its reason.
+ */
+static int note_content(struct transit *t, const struct delivery_rcpt *r, enum outcome outcome)
+{
+	struct env *env = t->fetch->env;
+	const char *account = t->fetch->account->name;
+	struct dedupe_note note = { .message = t->row };
+	struct err err;
+	int rc = 0;
+
+	if (!t->fetch->account->dedupe_ms || r->postmaster)
+		return 0;
+	if (outcome == OUTCOME_DOT)
+		memcpy(note.doubt_id, t->id, sizeof note.doubt_id);
+	if (outcome == OUTCOME_DOT || outcome == OUTCOME_ACCEPTED)
+		rc = store_dedupe_note(
+			env->store, account, r->address, t->content, &note, env_wall(env), &err);
+	else if (!r->in_doubt)
+		rc = store_dedupe_drop(env->store, account, r->address, t->content, t->row, &err);
+	if (rc)
+		transit_failed(t, &err);
+	return rc;
+}
+
 static int on_dot(struct relay_job *job)
 {
 	struct delivery_job *j = (struct delivery_job *)job;
+	struct transit *t = j->transit;
 
 	j->dot_recorded = true;
-	for (size_t i = 0; i < job->mail.nrcpts; i++)
+	for (size_t i = 0; i < job->mail.nrcpts; i++) {
+		const struct delivery_rcpt *r = &t->delivery.rcpts[j->indices[i]];
 		if (job->mail.rcpts[i].outcome == SMTP_PENDING &&
-			record(j->transit, &j->transit->delivery.rcpts[j->indices[i]], OUTCOME_DOT))
+			(record(t, r, OUTCOME_DOT) || note_content(t, r, OUTCOME_DOT)))
 			return -1;
+	}
 	return 0;
 }
 
@@ -115,15 +144,8 @@ static void log_outcome(struct transit *t, const struct delivery_rcpt *r, const 
 
 static void count_outcome(struct transit *t, const struct delivery_rcpt *r)
 {
-	struct env *env = t->fetch->env;
-	struct err err;
-
 	t->fetch->stats.delivered += r->outcome == OUTCOME_ACCEPTED;
 	t->fetch->stats.deferred += r->outcome == OUTCOME_LATER;
-	if (r->outcome == OUTCOME_ACCEPTED && t->fetch->account->dedupe_ms &&
-		store_dedupe_note(env->store, t->fetch->account->name, r->address, t->content,
-			t->row, env_wall(env), &err))
-		transit_failed(t, &err);
 }
 
 /* "250 2.0.0 Ok", or our own words where no reply decided. */
@@ -145,9 +167,12 @@ static void take_outcome(struct delivery_job *j, size_t i)
 	reply_text(&from->reply, &reply);
 	delivery_result(&t->delivery, j->indices[i], outcome, from->reply.code, strbuf_str(&reply));
 	if (outcome == OUTCOME_PENDING && j->dot_recorded)
-		(void)record(t, r, OUTCOME_LATER); /* the record must not say "in doubt" */
-	else if (outcome != OUTCOME_PENDING && outcome != OUTCOME_DOT)
+		outcome = OUTCOME_LATER; /* the record must not say "in doubt" */
+	if (outcome != OUTCOME_PENDING && outcome != OUTCOME_DOT) {
 		(void)record(t, r, outcome); /* a failure has stopped the fetch */
+		if (j->dot_recorded)
+			(void)note_content(t, r, outcome);
+	}
 	if (outcome != OUTCOME_PENDING) {
 		log_outcome(t, r, strbuf_str(&reply));
 		count_outcome(t, r);
@@ -166,6 +191,7 @@ static void on_done(struct relay_job *job)
 		connection |= job->mail.rcpts[i].outcome == SMTP_CONNECTION;
 		take_outcome(j, i);
 	}
+	t->broke |= connection && job->body_begun;
 	if (connection && (++t->tries >= TRIES_MAX || relay_is_down(t->fetch->relay)))
 		t->give_up = true;
 	job_free(j);
@@ -231,7 +257,6 @@ static void submit(struct transit *t, const size_t *indices, size_t n)
 	relay_submit(t->fetch->relay, &j->job);
 }
 
-/* Everything that can be sent now is submitted; without a job left, the message has its end. */
 /* What the policy has discarded ends on record and in the log, as everything else does. */
 static void note_discarded(struct transit *t)
 {
@@ -246,6 +271,24 @@ static void note_discarded(struct transit *t)
 	}
 }
 
+/*
+ * A connection that breaks again and again where the relay takes the content may be the content's
+ * fault; anywhere else, and while the relay is down, it is nobody's.
+ */
+static void give_up(struct transit *t)
+{
+	if (t->fetch->stopping || relay_is_down(t->fetch->relay)) {
+		transit_leave(t, true);
+		return;
+	}
+	transit_note(t,
+		&(struct log_entry){ .event = EV_MESSAGE_DEFERRED,
+			.text = "connections to the relay broke in its transaction: left for a "
+				"later cycle" });
+	transit_defer(t, t->broke);
+}
+
+/* Everything that can be sent now is submitted; without a job left, the message has its end. */
 static void pump(struct transit *t)
 {
 	enum delivery_verdict verdict = delivery_verdict(&t->delivery);
@@ -262,15 +305,10 @@ static void pump(struct transit *t)
 		return;
 	switch (verdict) {
 	case DELIVERY_MORE:
-		if (!t->fetch->stopping && !relay_is_down(t->fetch->relay))
-			transit_note(t,
-				&(struct log_entry){ .event = EV_MESSAGE_DEFERRED,
-					.text = "connections to the relay broke in its "
-						"transaction: left for the next cycle" });
-		transit_leave(t, true);
+		give_up(t);
 		break;
 	case DELIVERY_DEFER:
-		transit_defer(t);
+		transit_defer(t, delivery_lost_answer(&t->delivery));
 		break;
 	case DELIVERY_HOLD:
 		transit_hold(t, t->delivery.reason);
@@ -297,34 +335,58 @@ static char *same_as(int64_t message)
 	return strbuf_take(&text);
 }
 
-/* Recipients who had the same content within `dedupe`; a redelivery in doubt is not one of them. */
+static int suppress_one(struct transit *t, struct delivery_rcpt *r, int64_t seen)
+{
+	r->outcome = OUTCOME_SUPPRESSED;
+	free(r->reply);
+	r->reply = same_as(seen);
+	if (record(t, r, OUTCOME_SUPPRESSED))
+		return -1;
+	t->fetch->stats.suppressed++;
+	log_outcome(t, r, NULL);
+	return 0;
+}
+
+/*
+ * The relay may have this content as another message, or had it under another id: it goes out as a
+ * redelivery of that one, or is held as that one is.
+ */
+static int doubt_one(struct transit *t, size_t i, const struct dedupe_note *seen)
+{
+	struct delivery_rcpt *r = &t->delivery.rcpts[i];
+
+	memcpy(t->id, seen->doubt_id, sizeof t->id);
+	if (r->in_doubt || seen->message == t->row)
+		return 0; /* said and recorded already */
+	delivery_doubt(&t->delivery, i);
+	transit_note(t,
+		&(struct log_entry){ .event = EV_MESSAGE_IN_DOUBT,
+			.recipient = r->address,
+			.text = "the relay may have the same content from another message" });
+	return record(t, r, r->outcome);
+}
+
+/* Recipients who had the same content within `dedupe`, or may have had it. */
 static int suppress(struct transit *t, struct err *err)
 {
 	struct env *env = t->fetch->env;
 	const struct conf_account *account = t->fetch->account;
-	int64_t seen;
+	struct dedupe_note seen;
 
-	if (!account->dedupe_ms)
-		return 0;
-	if (identity_content(
-		    t->spool, &t->header, t->resolution.boundary, &account->rules, t->content, err))
-		return -1;
-	for (size_t i = 0; i < t->delivery.n; i++) {
+	for (size_t i = 0; account->dedupe_ms && i < t->delivery.n; i++) {
 		struct delivery_rcpt *r = &t->delivery.rcpts[i];
-		if (r->outcome != OUTCOME_PENDING || r->in_doubt || r->postmaster)
+		if (r->outcome != OUTCOME_PENDING || r->postmaster)
 			continue;
 		if (store_dedupe_seen(env->store, account->name, r->address, t->content,
 			    env_wall(env) - account->dedupe_ms, &seen, err))
 			return -1;
-		if (!seen)
-			continue;
-		r->outcome = OUTCOME_SUPPRESSED;
-		free(r->reply);
-		r->reply = same_as(seen);
-		if (record(t, r, OUTCOME_SUPPRESSED))
-			return -1;
-		t->fetch->stats.suppressed++;
-		log_outcome(t, r, NULL);
+		if (seen.doubt_id[0]) {
+			if (doubt_one(t, i, &seen))
+				return -1;
+		} else if (seen.message) {
+			if (suppress_one(t, r, seen.message))
+				return -1;
+		}
 	}
 	return 0;
 }
@@ -387,7 +449,7 @@ static void add_recipients(struct transit *t)
 	const struct resolution *r = &t->resolution;
 
 	if (t->redirect)
-		delivery_add(&t->delivery, t->redirect, false);
+		delivery_redirect(&t->delivery, t->redirect);
 	else if (r->action == ACTION_POSTMASTER)
 		delivery_add_postmaster(&t->delivery, r->unresolved);
 	else

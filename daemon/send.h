@@ -28,6 +28,7 @@ struct relay_job {
 	struct spool *spool;
 	uint64_t body_offset;
 	bool lf_ended;
+	bool body_begun; /* out: the relay has said 354 */
 	/* All content is written but the dot: record it. -1: it could not be; the dot is not sent.
 	 */
 	int (*on_dot)(struct relay_job *job);

@@ -172,6 +172,7 @@ static bool session_body(struct session *s)
 	struct relay_job *job = s->job;
 
 	set_approaching(s, false);
+	job->body_begun = true;
 	s->sending = true;
 	s->offset = job->body_offset;
 	smtp_body(s->smtp, job->lf_ended ? STUFF_LF : STUFF_HEADER, strbuf_view(&job->head),

@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define APPLICATION_ID 0x6d647064 /* "mdpd" */
 #define BUSY_TRIES     200
 #define BUSY_PAUSE_MS  20
@@ -49,7 +49,7 @@ static const char schema[] =
 	" PRIMARY KEY(message, address, postmaster)) WITHOUT ROWID;"
 	"CREATE TABLE dedupe(account TEXT NOT NULL, digest BLOB NOT NULL,"
 	" recipient TEXT NOT NULL COLLATE NOCASE, at INTEGER NOT NULL, message INTEGER NOT NULL,"
-	" PRIMARY KEY(account, digest, recipient)) WITHOUT ROWID;"
+	" doubt_id TEXT, PRIMARY KEY(account, digest, recipient)) WITHOUT ROWID;"
 	"CREATE INDEX dedupe_at ON dedupe(account, at);"
 	"CREATE TABLE login(provider TEXT NOT NULL, account TEXT NOT NULL, boot TEXT NOT NULL,"
 	" boot_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL);"
@@ -61,7 +61,8 @@ static const char *const migrations[SCHEMA_VERSION] = { NULL,
 	"ALTER TABLE rcpt ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE account RENAME TO account_1;" ACCOUNT_TABLE
 	"INSERT INTO account(name, quit_ok) SELECT name, quit_ok FROM account_1;"
-	"DROP TABLE account_1;" PROVIDER_TABLE };
+	"DROP TABLE account_1;" PROVIDER_TABLE,
+	"ALTER TABLE dedupe ADD COLUMN doubt_id TEXT;" };
 
 struct file {
 	sqlite3 *db;

@@ -27,8 +27,8 @@ const char *const store_sql[] = {
 			" VALUES(?1, ?2, ?3, 1, 0, ?4)",
 	[ATTEMPT_MORE] = "UPDATE message SET attempts = attempts + 1, octets = ?2 WHERE id = ?1",
 	[UNCHARGE] = "UPDATE message SET attempts = max(attempts - 1, 0) WHERE id = ?1",
-	[DEFER] = "UPDATE message SET attempts = max(attempts - 1, 0), deferrals = deferrals + 1,"
-		  " retry_at = ?2 WHERE id = ?1",
+	[DEFER] = "UPDATE message SET attempts = max(attempts - ?2, 0), deferrals = deferrals + 1,"
+		  " retry_at = ?3 WHERE id = ?1",
 	[RENAME] = "UPDATE message SET uid = ?2 WHERE id = ?1",
 	[IDENTIFY] = "UPDATE message SET digest = ?2, message_id = ?3, sender = ?4, relay = ?5"
 		     " WHERE id = ?1 AND (digest IS NULL OR digest = ?2) RETURNING redirect",
@@ -52,10 +52,12 @@ const char *const store_sql[] = {
 	[RCPT_OWED] = "UPDATE rcpt SET outcome = ?4, code = ?5, reply = ?6, at = ?7,"
 		      " in_doubt = ?8"
 		      " WHERE message = ?1 AND address = ?2 AND postmaster = ?3 AND outcome = 1",
-	[DEDUPE_SEEN] = "SELECT message FROM dedupe"
+	[DEDUPE_SEEN] = "SELECT message, doubt_id FROM dedupe"
 			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3 AND at >= ?4",
-	[DEDUPE_NOTE] = "INSERT OR REPLACE INTO dedupe(account, digest, recipient, at, message)"
-			" VALUES(?1, ?2, ?3, ?4, ?5)",
+	[DEDUPE_NOTE] = "INSERT OR REPLACE INTO dedupe(account, digest, recipient, at, message,"
+			" doubt_id) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+	[DEDUPE_DROP] = "DELETE FROM dedupe"
+			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3 AND message = ?4",
 	[DEDUPE_PURGE] = "DELETE FROM dedupe WHERE account = ?1 AND at < ?2",
 	[QUIT_OK] = "SELECT quit_ok FROM account WHERE name = ?1",
 	[SET_QUIT_OK] = "INSERT INTO account(name, quit_ok) VALUES(?1, ?2)"

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -158,9 +159,9 @@ int store_uncharge(struct store *s, int64_t id, struct err *err)
 	return store_change(s, err, UNCHARGE, "i", id);
 }
 
-int store_defer(struct store *s, int64_t id, wall_t retry_at, struct err *err)
+int store_defer(struct store *s, int64_t id, bool charged, wall_t retry_at, struct err *err)
 {
-	return store_change(s, err, DEFER, "ii", id, retry_at);
+	return store_change(s, err, DEFER, "iii", id, (int64_t)!charged, retry_at);
 }
 
 int store_rename(struct store *s, int64_t id, const char *uid, struct err *err)
@@ -261,21 +262,34 @@ int store_rcpt(
 /* ---- duplicates ---- */
 
 int store_dedupe_seen(struct store *s, const char *account, const char *recipient,
-	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, int64_t *message, struct err *err)
+	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, struct dedupe_note *seen,
+	struct err *err)
 {
 	sqlite3_stmt *st = store_query(s, DEDUPE_SEEN, "sdsi", account, digest, recipient, since);
 	int rc = sqlite3_step(st);
 
-	*message = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+	*seen = (struct dedupe_note){ 0 };
+	if (rc == SQLITE_ROW) {
+		seen->message = sqlite3_column_int64(st, 0);
+		snprintf(seen->doubt_id, sizeof seen->doubt_id, "%s", text(st, 1));
+	}
 	sqlite3_reset(st);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0
 						     : store_fail(s, err, "looking for duplicates");
 }
 
 int store_dedupe_note(struct store *s, const char *account, const char *recipient,
-	const uint8_t digest[STORE_DIGEST_OCTETS], int64_t message, wall_t now, struct err *err)
+	const uint8_t digest[STORE_DIGEST_OCTETS], const struct dedupe_note *note, wall_t now,
+	struct err *err)
 {
-	return store_change(s, err, DEDUPE_NOTE, "sdsii", account, digest, recipient, now, message);
+	return store_change(s, err, DEDUPE_NOTE, "sdsiis", account, digest, recipient, now,
+		note->message, note->doubt_id[0] ? note->doubt_id : NULL);
+}
+
+int store_dedupe_drop(struct store *s, const char *account, const char *recipient,
+	const uint8_t digest[STORE_DIGEST_OCTETS], int64_t message, struct err *err)
+{
+	return store_change(s, err, DEDUPE_DROP, "sdsi", account, digest, recipient, message);
 }
 
 int store_dedupe_purge(struct store *s, const char *account, wall_t before, struct err *err)

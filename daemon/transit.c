@@ -77,13 +77,13 @@ void transit_leave(struct transit *t, bool uncharge)
 	transit_settle(t, ITEM_LEFT);
 }
 
-void transit_defer(struct transit *t)
+void transit_defer(struct transit *t, bool charged)
 {
 	struct env *env = t->fetch->env;
 	struct err err;
 	wall_t retry_at = env_wall(env) + delivery_backoff(t->deferrals + 1);
 
-	if (store_defer(env->store, t->row, retry_at, &err))
+	if (store_defer(env->store, t->row, charged, retry_at, &err))
 		transit_failed(t, &err);
 	transit_settle(t, ITEM_LEFT);
 }

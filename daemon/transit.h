@@ -33,6 +33,7 @@ struct transit {
 	bool verify;    /* compare by content first */
 	bool truncated; /* delivered although it came shorter than listed: the original stays */
 	bool give_up;   /* no further transaction in this cycle */
+	bool broke;     /* the connection was lost while the relay took its content */
 	enum item_state settle_as;
 	struct spool *spool;
 	struct header header;
@@ -67,7 +68,8 @@ void transit_note(struct transit *t, struct log_entry *e);  /* logs with the mes
 void transit_settle(struct transit *t, enum item_state as); /* after the commit, exactly once */
 void transit_leave(
 	struct transit *t, bool uncharge); /* for a later cycle; uncharge: not its fault */
-void transit_defer(struct transit *t);     /* the relay wants it later: with a growing pause */
+/* With a growing pause. charged: it may be the message's fault. */
+void transit_defer(struct transit *t, bool charged);
 void transit_hold(struct transit *t, const char *reason); /* for a person */
 void transit_done(struct transit *t);
 /* The state could not be changed: nothing of this cycle may be deleted any more. */

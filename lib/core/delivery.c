@@ -92,6 +92,12 @@ void delivery_add(struct delivery *d, const char *address, bool unknown)
 		set(r, OUTCOME_UNKNOWN, 0, "not in recipients_file");
 }
 
+void delivery_redirect(struct delivery *d, const char *address)
+{
+	d->redirected = true;
+	add(d, address, false);
+}
+
 void delivery_add_postmaster(struct delivery *d, const char *reason)
 {
 	set_reason(d, reason);
@@ -107,12 +113,15 @@ void delivery_recorded(struct delivery *d, const struct stored_rcpt *s)
 		if (d->rcpts[i].postmaster == s->postmaster &&
 			!ascii_strcasecmp(d->rcpts[i].address, s->address))
 			r = &d->rcpts[i];
-	if (!r && s->postmaster && s->outcome != OUTCOME_PENDING)
+	if (!r && s->postmaster && s->outcome != OUTCOME_PENDING &&
+		!(d->redirected && s->outcome == OUTCOME_AGAIN))
 		r = add(d, s->address, true);        /* it stood in before: it need not again */
 	d->stand_in_doubt |= doubt && s->postmaster; /* should it have to stand in again */
+	if (d->redirected && !ascii_strcasecmp(d->rcpts[0].address, s->address))
+		d->rcpts[0].in_doubt |= doubt; /* as stand-in, perhaps: he may have it anyway */
 	if (!r)
 		return; /* the map has changed: the new word counts */
-	r->in_doubt = doubt;
+	r->in_doubt |= doubt;
 	if (s->outcome == OUTCOME_LATER || s->outcome == OUTCOME_PENDING)
 		return;
 	set(r, s->outcome, s->code, s->reply);
@@ -120,6 +129,15 @@ void delivery_recorded(struct delivery *d, const struct stored_rcpt *s)
 	if (s->outcome == OUTCOME_AGAIN ||
 		(s->outcome == OUTCOME_DOT && d->account->in_doubt == DOUBT_RESEND))
 		r->outcome = OUTCOME_PENDING;
+}
+
+void delivery_doubt(struct delivery *d, size_t index)
+{
+	struct delivery_rcpt *r = &d->rcpts[index];
+
+	r->in_doubt = true;
+	if (d->account->in_doubt == DOUBT_HOLD)
+		set(r, OUTCOME_DOT, 0, "the relay may have the same content already");
 }
 
 size_t delivery_next(struct delivery *d, size_t *indices, size_t max)
@@ -190,6 +208,14 @@ static bool apply_policy(struct delivery *d, size_t index)
 	}
 	explain(d, &d->rcpts[index]);
 	return true;
+}
+
+bool delivery_lost_answer(const struct delivery *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (d->rcpts[i].outcome == OUTCOME_DOT && d->rcpts[i].changed)
+			return true;
+	return false;
 }
 
 enum delivery_verdict delivery_verdict(struct delivery *d)

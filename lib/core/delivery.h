@@ -28,6 +28,7 @@ struct delivery {
 	struct delivery_rcpt *rcpts;
 	size_t n, cap;
 	char *reason;        /* for the postmaster and for HELD; NULL: none */
+	bool redirected;     /* rcpts[0] is a person's word, whatever was sent to others */
 	bool stand_in_doubt; /* an earlier stand-in may have a copy; see delivery_rcpt.in_doubt */
 };
 
@@ -48,10 +49,14 @@ void delivery_init(struct delivery *d, const struct conf_account *account);
 void delivery_free(struct delivery *d);
 /* A recipient that the resolver found; unknown: recipients_file does not have it. */
 void delivery_add(struct delivery *d, const char *address, bool unknown);
+/* An administrator's word where it goes; instead of delivery_add(). */
+void delivery_redirect(struct delivery *d, const char *address);
 /* The resolver found nobody: the postmaster gets it with the reason. */
 void delivery_add_postmaster(struct delivery *d, const char *reason);
 /* What an earlier cycle recorded; call after the adds. A recorded DOT is in doubt now. */
 void delivery_recorded(struct delivery *d, const struct stored_rcpt *r);
+/* The relay may have a copy for this recipient that came in on another way; as a recorded DOT. */
+void delivery_doubt(struct delivery *d, size_t index);
 /*
  * The next transaction: indices of recipients that may share one (same content on top), at most
  * max. They are in flight until delivery_result(). 0: nothing to send now.
@@ -60,5 +65,7 @@ size_t delivery_next(struct delivery *d, size_t *indices, size_t max);
 /* OUTCOME_PENDING: not tried, nobody's fault, may go again at once. */
 void delivery_result(
 	struct delivery *d, size_t index, enum outcome outcome, int code, const char *reply);
+/* Did the answer to a dot get lost in this cycle? That is a failed attempt, not a deferral. */
+bool delivery_lost_answer(const struct delivery *d);
 /* Applies the policies to what is known so far; may add the postmaster. */
 enum delivery_verdict delivery_verdict(struct delivery *d);

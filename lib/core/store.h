@@ -81,8 +81,9 @@ int store_attempt(struct store *s, const char *account, const char *uid, uint64_
 	wall_t now, int64_t *id, struct err *err) must_check;
 /* The attempt ended in good order through no fault of the message: it does not count. */
 int store_uncharge(struct store *s, int64_t id, struct err *err) must_check;
-/* The same, and the relay wants it later: one deferral more, not before retry_at. */
-int store_defer(struct store *s, int64_t id, wall_t retry_at, struct err *err) must_check;
+/* One deferral more, not before retry_at. charged: it may be the message's fault. */
+int store_defer(struct store *s, int64_t id, bool charged, wall_t retry_at, struct err *err)
+	must_check;
 /* Without UIDL a message gets its name only when its content is known. */
 int store_rename(struct store *s, int64_t id, const char *uid, struct err *err) must_check;
 /* What a message is known by, from its content and its way; NULL: it has none. */
@@ -126,16 +127,22 @@ int store_rcpt(struct store *s, int64_t id, const struct stored_rcpt *r, wall_t 
 	struct err *err) must_check;
 
 /*
- * Same content for the same recipient since `since`? *message is the row of that one (0: none). And
- * the note that it was delivered.
+ * Notes of who was sent which content. One is made before the final dot, with the X-Multidrop-Id
+ * under which the relay may have it then; again without, when the relay has accepted it; and it is
+ * dropped when the relay has not.
  */
+struct dedupe_note {
+	int64_t message;   /* its row; 0: nothing seen */
+	char doubt_id[64]; /* "": the recipient has it */
+};
 int store_dedupe_seen(struct store *s, const char *account, const char *recipient,
-	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, int64_t *message, struct err *err)
-	must_check;
+	const uint8_t digest[STORE_DIGEST_OCTETS], wall_t since, struct dedupe_note *seen,
+	struct err *err) must_check;
 int store_dedupe_note(struct store *s, const char *account, const char *recipient,
-	const uint8_t digest[STORE_DIGEST_OCTETS], int64_t message, wall_t now, struct err *err)
-	must_check;
-
+	const uint8_t digest[STORE_DIGEST_OCTETS], const struct dedupe_note *note, wall_t now,
+	struct err *err) must_check;
+int store_dedupe_drop(struct store *s, const char *account, const char *recipient,
+	const uint8_t digest[STORE_DIGEST_OCTETS], int64_t message, struct err *err) must_check;
 /* Notes older than `before` are of no use any more. */
 int store_dedupe_purge(struct store *s, const char *account, wall_t before, struct err *err)
 	must_check;

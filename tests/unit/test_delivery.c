@@ -187,6 +187,46 @@ static void doubt_of_a_stand_in_outlives_a_release(void **state)
 	assert_true(d.rcpts[1].postmaster && d.rcpts[1].in_doubt);
 }
 
+/* A person's word is for that address alone; the stand-in who was in doubt has nothing of it. */
+static void a_redirect_revives_nobody_else(void **state)
+{
+	struct conf_account a = account_with(FAILED_POSTMASTER, FAILED_HOLD, DOUBT_RESEND);
+	struct stored_rcpt row = { .address = a.postmaster,
+		.postmaster = true,
+		.outcome = OUTCOME_AGAIN,
+		.in_doubt = true };
+
+	for (int same = 0; same < 2; same++) {
+		AUTO(delivery_free) struct delivery d;
+		delivery_init(&d, &a);
+		delivery_redirect(&d, same ? a.postmaster : "eva@firma.example");
+		delivery_recorded(&d, &row);
+		assert_int_equal(d.n, 1);
+		assert_int_equal(d.rcpts[0].in_doubt, same); /* he may have it, as stand-in */
+	}
+}
+
+/* Doubt that comes from another copy is what an own lost answer would be. */
+static void doubt_of_a_copy_is_doubt(void **state)
+{
+	for (int hold = 0; hold < 2; hold++) {
+		struct conf_account a =
+			account_with(FAILED_HOLD, FAILED_HOLD, hold ? DOUBT_HOLD : DOUBT_RESEND);
+		AUTO(delivery_free) struct delivery d;
+		delivery_init(&d, &a);
+		delivery_add(&d, "hans@firma.example", false);
+		delivery_doubt(&d, 0);
+		assert_true(d.rcpts[0].in_doubt);
+		assert_int_equal(delivery_verdict(&d), hold ? DELIVERY_HOLD : DELIVERY_MORE);
+		assert_false(!hold && delivery_lost_answer(&d));
+		if (hold)
+			continue;
+		assert_int_equal(transact(&d, &(enum outcome){ OUTCOME_DOT }, ""), 1);
+		assert_true(delivery_lost_answer(&d));
+		assert_int_equal(delivery_verdict(&d), DELIVERY_DEFER);
+	}
+}
+
 /* S30: 250, 452, 550: the next cycle asks the relay for the second one only. */
 static void a_partial_success_never_resends(void **state)
 {
@@ -472,6 +512,8 @@ int main(void)
 		cmocka_unit_test(released_from_doubt_is_sent_and_marked),
 		cmocka_unit_test(doubt_sticks_to_the_recipient),
 		cmocka_unit_test(doubt_of_a_stand_in_outlives_a_release),
+		cmocka_unit_test(a_redirect_revives_nobody_else),
+		cmocka_unit_test(doubt_of_a_copy_is_doubt),
 		cmocka_unit_test(a_partial_success_never_resends),
 		cmocka_unit_test(what_was_not_tried_goes_again),
 		cmocka_unit_test(the_postmaster_stands_in_once_with_the_first_reason),

@@ -1,6 +1,6 @@
 /*
- * What people ask the state and decide in it: held messages, release, discard, trace, adopt, and
- * how long a message is remembered that is gone.
+ * What people ask the state and decide in it: held messages, release, discard, trace, adopt; how
+ * long a message is remembered that is gone, and what is noted of content in doubt.
  */
 #include "store_fixture.h"
 
@@ -284,6 +284,26 @@ static void what_is_adopted_is_done(void **state)
 	assert_false(m.digest);
 }
 
+/* What the relay may have is noted with its id, until it is known whether it has it. */
+static void notes_content_in_doubt(void **state)
+{
+	struct dedupe_note note = { 1, "5EED" }, seen;
+	struct fixture *fx = *state;
+
+	OK(store_dedupe_note(fx->store, "a", "hans@x", digest, &note, 500, NULL));
+	OK(store_commit(fx->store, NULL));
+	reopen(fx);
+	OK(store_dedupe_seen(fx->store, "a", "hans@x", digest, 0, &seen, NULL));
+	assert_int_equal(seen.message, 1);
+	assert_string_equal(seen.doubt_id, "5EED");
+	OK(store_dedupe_drop(fx->store, "a", "hans@x", digest, 2, NULL)); /* another's note */
+	OK(store_dedupe_seen(fx->store, "a", "hans@x", digest, 0, &seen, NULL));
+	assert_int_equal(seen.message, 1);
+	OK(store_dedupe_drop(fx->store, "a", "hans@x", digest, 1, NULL));
+	OK(store_dedupe_seen(fx->store, "a", "hans@x", digest, 0, &seen, NULL));
+	assert_int_equal(seen.message, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -297,6 +317,7 @@ int main(void)
 		TEST(history_is_out_of_the_way),
 		TEST(history_ends_in_portions_oldest_first),
 		TEST(what_is_adopted_is_done),
+		TEST(notes_content_in_doubt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

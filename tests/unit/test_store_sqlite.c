@@ -343,24 +343,24 @@ static void remembers_what_was_delivered(void **state)
 		{ "b", "hans@x", 0, 0, 0 },
 	};
 	struct fixture *fx = *state;
-	int64_t seen;
+	struct dedupe_note seen, first = { 1, "" }, second = { 2, "" };
 
-	OK(store_dedupe_note(fx->store, "a", "hans@x", digests[0], 1, 500, NULL));
+	OK(store_dedupe_note(fx->store, "a", "hans@x", digests[0], &first, 500, NULL));
 	OK(store_dedupe_note(
-		fx->store, "a", "hans@x", digests[0], 2, 1000, NULL)); /* the last counts */
+		fx->store, "a", "hans@x", digests[0], &second, 1000, NULL)); /* the last counts */
 	commit(fx);
 	reopen(fx);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		OK(store_dedupe_seen(fx->store, rows[i].account, rows[i].recipient,
 			digests[rows[i].digest], rows[i].since, &seen, NULL));
-		if (seen != rows[i].seen)
+		if (seen.message != rows[i].seen || seen.doubt_id[0])
 			fail_msg("row %zu", i);
 	}
 	for (wall_t before = 1000; before <= 1001; before++) {
 		OK(store_dedupe_purge(fx->store, "b", 9999, NULL));
 		OK(store_dedupe_purge(fx->store, "a", before, NULL));
 		OK(store_dedupe_seen(fx->store, "a", "hans@x", digests[0], 0, &seen, NULL));
-		assert_int_equal(seen, before == 1000 ? 2 : 0);
+		assert_int_equal(seen.message, before == 1000 ? 2 : 0);
 	}
 }
 
@@ -441,7 +441,7 @@ static void refuses_what_it_cannot_use(void **state)
 		const char *garbage; /* written over the file's beginning */
 		const char *says;
 	} rows[] = {
-		{ "PRAGMA user_version = 3", NULL, "schema 3" },
+		{ "PRAGMA user_version = 4", NULL, "schema 4" },
 		{ "PRAGMA user_version = 0", NULL, "schema 0" },
 		{ "PRAGMA application_id = 7", NULL, "not a database of multidropd" },
 		{ "PRAGMA application_id = 0", NULL, "not a database of multidropd" },
@@ -487,6 +487,7 @@ static void brings_an_old_schema_up_to_date(void **state)
 	store_close(fx->store);
 	fx->store = NULL;
 	tamper(fx,
+		"ALTER TABLE dedupe DROP COLUMN doubt_id;"
 		"ALTER TABLE rcpt DROP COLUMN in_doubt; DROP TABLE provider; DROP TABLE account;"
 		"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL) WITHOUT "
 		"ROWID; INSERT INTO account VALUES('a', 1); PRAGMA user_version = 1");
@@ -501,6 +502,8 @@ static void brings_an_old_schema_up_to_date(void **state)
 	assert_true(ok);
 	OK(store_set_paused(fx->store, "a", true, NULL));
 	OK(store_set_hour_limit(fx->store, "p", 30, fx->wall, NULL));
+	OK(store_dedupe_note(
+		fx->store, "a", "x@y", digests[0], &(struct dedupe_note){ id, "1D" }, 500, NULL));
 }
 
 /* Another program's database is left as it is, to the last octet. */
