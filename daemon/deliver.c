@@ -257,15 +257,20 @@ static void submit(struct transit *t, const size_t *indices, size_t n)
 	relay_submit(t->fetch->relay, &j->job);
 }
 
-/* What the policy has discarded ends on record and in the log, as everything else does. */
-static void note_discarded(struct transit *t)
+/*
+ * What no reply decided ends on record, as everything else does: who is not in recipients_file, and
+ * what the policy has discarded, which the log tells, too.
+ */
+static void note_decisions(struct transit *t)
 {
 	for (size_t i = 0; i < t->delivery.n; i++) {
 		struct delivery_rcpt *r = &t->delivery.rcpts[i];
-		if (r->outcome != OUTCOME_DISCARDED || !r->changed)
+		bool ours = r->outcome == OUTCOME_DISCARDED ||
+			(r->outcome == OUTCOME_UNKNOWN && !r->code);
+		if (!ours || !r->changed)
 			continue;
 		r->changed = false;
-		if (record(t, r, OUTCOME_DISCARDED))
+		if (record(t, r, r->outcome))
 			return; /* nothing of this cycle is deleted any more */
 		log_outcome(t, r, r->reply);
 	}
@@ -294,7 +299,7 @@ static void pump(struct transit *t)
 	enum delivery_verdict verdict = delivery_verdict(&t->delivery);
 	size_t max = relay_conf(t->fetch->relay)->max_recipients, n;
 
-	note_discarded(t);
+	note_decisions(t);
 	if (verdict == DELIVERY_MORE && !t->give_up) {
 		size_t *indices = mem_alloc(max * sizeof *indices);
 		while ((n = delivery_next(&t->delivery, indices, max)))

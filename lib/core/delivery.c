@@ -124,6 +124,8 @@ void delivery_recorded(struct delivery *d, const struct stored_rcpt *s)
 	r->in_doubt |= doubt;
 	if (s->outcome == OUTCOME_LATER || s->outcome == OUTCOME_PENDING)
 		return;
+	if (s->outcome == OUTCOME_UNKNOWN && !s->code)
+		return; /* recipients_file said so, and has just been asked again */
 	set(r, s->outcome, s->code, s->reply);
 	r->changed = false;
 	if (s->outcome == OUTCOME_AGAIN ||

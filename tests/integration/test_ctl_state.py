@@ -152,6 +152,27 @@ def test_release_from_doubt_is_marked(house, peers):
     assert messages.field(body, "X-Multidrop-In-Doubt") == ["yes"]
 
 
+@pytest.mark.parametrize("unknown", ["hold", "postmaster", "discard"])
+def test_trace_shows_who_is_not_in_recipients_file(house, peers, unknown):
+    """And once he is in it, he gets the mail that was held for him."""
+    provider, sink = peers
+    account = house.accounts["sammel"]
+    account["recipients_file"] = house.file("valid", f"{HANS}\n")
+    account["unknown"] = unknown
+    put(provider, "eva", "Angebot")
+    expect(daemon.once(house), 0)
+    [message] = trace(house, EVA)
+    what = {r["address"]: (r["outcome"], r["reply"]) for r in message["recipients"]}
+    assert what[EVA] == ("discarded" if unknown == "discard" else "unknown",
+                         "not in recipients_file")
+    assert not [c for c in sink.said("RCPT") if EVA in c], "the relay is not asked"
+    if unknown == "hold":
+        house.file("valid", f"{HANS}\n{EVA}\n")
+        ctl_(house, "held", "release", str(message["id"]))
+        expect(daemon.once(house), 0)
+        assert delivered(sink) == [("Angebot", EVA)] and provider.maildrop == []
+
+
 def test_discard_deletes_that_message_and_nothing_else(house, peers, one_held):
     provider, sink = peers
     house.accounts["sammel"]["keep"] = "forever"

@@ -344,7 +344,7 @@ static void a_postmaster_who_is_busy_gets_it_later(void **state)
 	for (size_t i = 0; i < d.n; i++)
 		delivery_recorded(&next,
 			&(struct stored_rcpt){ d.rcpts[i].address, d.rcpts[i].postmaster,
-				d.rcpts[i].outcome, 0, d.rcpts[i].reply, 0, false });
+				d.rcpts[i].outcome, d.rcpts[i].code, d.rcpts[i].reply, 0, false });
 	assert_int_equal(delivery_verdict(&next), DELIVERY_MORE);
 	assert_string_equal(next.reason, "recipient a@firma.example: 550 No such user");
 	assert_int_equal(transact(&next, yes, "250 Ok"), 1);
@@ -421,6 +421,24 @@ static void what_is_recorded_for_somebody_else_does_not_count(void **state)
 	delivery_recorded(&d,
 		&(struct stored_rcpt){ "p@firma.example", true, OUTCOME_PENDING, 0, "", 0, false });
 	assert_int_equal(d.n, 2); /* it was never tried: it need not be */
+}
+
+/* What recipients_file says counts as of today, also where an earlier word of it is on record. */
+static void recipients_file_has_the_last_word(void **state)
+{
+	struct conf_account a = account_with(FAILED_HOLD, FAILED_HOLD, DOUBT_RESEND);
+
+	for (int listed = 0; listed < 2; listed++) {
+		AUTO(delivery_free) struct delivery d;
+		size_t indices[8];
+		delivery_init(&d, &a);
+		delivery_add(&d, "hans@firma.example", !listed);
+		delivery_recorded(&d,
+			&(struct stored_rcpt){ "hans@firma.example", false, OUTCOME_UNKNOWN, 0,
+				"not in recipients_file", 0, false });
+		assert_int_equal(delivery_verdict(&d), listed ? DELIVERY_MORE : DELIVERY_HOLD);
+		assert_int_equal(delivery_next(&d, indices, 8), listed);
+	}
 }
 
 /* R21: transactions of at most so many, nobody left out, nobody twice. */
@@ -522,6 +540,7 @@ int main(void)
 		cmocka_unit_test(nobody_found_goes_to_the_postmaster),
 		cmocka_unit_test(keeps_what_an_earlier_cycle_recorded),
 		cmocka_unit_test(what_is_recorded_for_somebody_else_does_not_count),
+		cmocka_unit_test(recipients_file_has_the_last_word),
 		cmocka_unit_test(splits_at_the_maximum),
 		cmocka_unit_test(groups_by_what_stands_on_top),
 		cmocka_unit_test(holding_comes_after_trying),
