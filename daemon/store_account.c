@@ -17,7 +17,7 @@
 static int one_row(struct store *s, sqlite3_stmt *st, int rc, struct err *err)
 {
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		store_fail(s, err, sqlite3_sql(st));
+		store_fail(s, err, st ? sqlite3_sql(st) : "preparing a query");
 	sqlite3_reset(st);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : -1;
 }
@@ -25,7 +25,7 @@ static int one_row(struct store *s, sqlite3_stmt *st, int rc, struct err *err)
 int store_past(struct store *s, const char *account, struct account_past *past, struct err *err)
 {
 	sqlite3_stmt *st = store_query(s, PAST, "s", account);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 	struct sched_kept *k = &past->sched;
 
 	*past = (struct account_past){ 0 };
@@ -68,7 +68,7 @@ int store_set_paused(struct store *s, const char *account, bool paused, struct e
 int store_counts(struct store *s, const char *account, struct message_counts *out, struct err *err)
 {
 	sqlite3_stmt *st = store_query(s, COUNTS, "s", account);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 
 	*out = (struct message_counts){ 0 };
 	if (rc == SQLITE_ROW) {
@@ -82,7 +82,7 @@ int store_counts(struct store *s, const char *account, struct message_counts *ou
 int store_quit_ok(struct store *s, const char *account, bool *ok, struct err *err)
 {
 	sqlite3_stmt *st = store_query(s, QUIT_OK, "s", account);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 
 	*ok = rc == SQLITE_ROW && sqlite3_column_int(st, 0);
 	return one_row(s, st, rc, err);
@@ -96,7 +96,7 @@ int store_set_quit_ok(struct store *s, const char *account, bool ok, struct err 
 int store_watch(struct store *s, const char *account, struct watch *w, struct err *err)
 {
 	sqlite3_stmt *st = store_query(s, WATCH, "s", account);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 
 	*w = (struct watch){ 0 };
 	if (rc == SQLITE_ROW)
@@ -115,7 +115,7 @@ int store_set_watch(struct store *s, const char *account, const struct watch *w,
 int store_relay_asked(struct store *s, const char *relay, wall_t *at, struct err *err)
 {
 	sqlite3_stmt *st = store_query(s, RELAY_ASKED, "s", relay);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 
 	*at = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
 	return one_row(s, st, rc, err);
@@ -133,7 +133,7 @@ int store_hour_limit(
 	struct store *s, const char *provider, uint32_t *limit, wall_t *at, struct err *err)
 {
 	sqlite3_stmt *st = store_query(s, HOUR_LIMIT, "s", provider);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 
 	*limit = rc == SQLITE_ROW ? (uint32_t)sqlite3_column_int64(st, 0) : 0;
 	*at = rc == SQLITE_ROW ? sqlite3_column_int64(st, 1) : 0;
@@ -158,7 +158,7 @@ static int login_ages(struct store *s, const char *provider, const char *account
 	const struct rate_rule *rule, msec_t now, msec_t *last, msec_t **ages, size_t *n)
 {
 	sqlite3_stmt *st = store_query(s, LOGIN_LAST, "s", account);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 
 	*last = -1;
 	if (rc == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL)
@@ -169,7 +169,7 @@ static int login_ages(struct store *s, const char *provider, const char *account
 	*ages = mem_alloc((rule->limit + 1) * sizeof **ages);
 	*n = 0;
 	st = store_query(s, LOGIN_AGES, "si", provider, (int64_t)rule->limit);
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW && *n < rule->limit)
+	while ((rc = store_step(st)) == SQLITE_ROW && *n < rule->limit)
 		(*ages)[(*n)++] = age(now, sqlite3_column_int64(st, 0));
 	sqlite3_reset(st);
 	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : -1;
@@ -220,7 +220,7 @@ int store_logins(struct store *s, const char *provider, const struct rate_rule *
 	int rc;
 
 	*n = 0;
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+	while ((rc = store_step(st)) == SQLITE_ROW) {
 		msec_t a = age(now, sqlite3_column_int64(st, 0));
 		if (nages < rule->limit)
 			ages[nages++] = a;

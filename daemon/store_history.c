@@ -17,7 +17,7 @@ static int read_records(
 {
 	int rc;
 
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+	while ((rc = store_step(st)) == SQLITE_ROW) {
 		struct stored_record r = {
 			.id = sqlite3_column_int64(st, 0),
 			.account = text(st, 1),

@@ -19,7 +19,7 @@
 #define STORE_TEXT_OCTETS 512
 
 enum statement {
-	BEGIN,
+	BEGIN, /* these three are prepared when the database is opened */
 	COMMIT,
 	ROLLBACK,
 	MESSAGES,
@@ -84,10 +84,12 @@ struct store {
 int store_fail(struct store *s, struct err *err, const char *what); /* fills *err; -1 */
 /*
  * Values by format: i int64, s string (NULL stays NULL), t string that is cut at STORE_TEXT_OCTETS,
- * d digest. A query is the caller's to step and reset; a change is part of the open transaction,
- * which it opens if need be, and is done on return.
+ * d digest. A query is the caller's to step and reset; one that cannot be prepared is NULL, and
+ * fails at its first step like any other. A change is part of the open transaction, which it opens
+ * if need be, and is done on return.
  */
 sqlite3_stmt *store_query(struct store *s, enum statement which, const char *fmt, ...);
+int store_step(sqlite3_stmt *st); /* what sqlite3_step() says */
 int store_change(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
 	must_check;
 int store_begin(struct store *s, struct err *err) must_check;

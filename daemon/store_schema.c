@@ -64,6 +64,13 @@ static const char *const migrations[SCHEMA_VERSION] = { NULL,
 	"DROP TABLE account_1;" PROVIDER_TABLE,
 	"ALTER TABLE dedupe ADD COLUMN doubt_id TEXT;" };
 
+/* The newest column of each table. Statements are prepared late; a gap is to be found at once. */
+static const struct {
+	const char *table, *column;
+} newest[] = { { "account", "last_error" }, { "provider", "at" }, { "watch", "changed" },
+	{ "relay", "takes_unknown" }, { "message", "redirect" }, { "rcpt", "in_doubt" },
+	{ "dedupe", "doubt_id" }, { "login", "wall_ms" } };
+
 struct file {
 	sqlite3 *db;
 	const char *path;
@@ -149,6 +156,15 @@ static int prepare(struct file *f, struct rng *rng, struct err *err)
 	return exec(f, strbuf_str(&done), err);
 }
 
+static int check_tables(struct file *f, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_LEN(newest); i++)
+		if (sqlite3_table_column_metadata(f->db, "main", newest[i].table, newest[i].column,
+			    NULL, NULL, NULL, NULL, NULL) != SQLITE_OK)
+			return fail(f, err, "the schema");
+	return 0;
+}
+
 static int load_key(struct file *f, struct err *err)
 {
 	sqlite3_stmt *st;
@@ -224,7 +240,8 @@ int store_schema_open(sqlite3 *db, const char *path, struct clock *clock, struct
 			"PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;"
 			"PRAGMA wal_autocheckpoint = 4000; BEGIN IMMEDIATE",
 			err) ||
-		prepare(&f, rng, err) || load_key(&f, err) || translate_logins(&f, clock, err))
+		prepare(&f, rng, err) || check_tables(&f, err) || load_key(&f, err) ||
+		translate_logins(&f, clock, err))
 		return -1;
 	return exec(&f, "COMMIT", err);
 }

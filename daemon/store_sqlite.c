@@ -3,7 +3,8 @@
  *
  * WAL: a transaction is written at its end, and synced when store_commit() says so, by SQLite's own
  * file; together that is synchronous=FULL with the sync in our hand. One connection, one open
- * transaction that collects the changes of a turn of the event loop; statements are prepared once.
+ * transaction that collects the changes of a turn of the event loop. A statement is prepared when
+ * it is first used, and kept; what begins and ends a transaction, when the database is opened.
  */
 #include "store_impl.h"
 
@@ -28,11 +29,22 @@ static int bind_text(sqlite3_stmt *st, int i, const char *text, size_t max)
 	return sqlite3_bind_text(st, i, text, text ? (int)strnlen(text, max) : 0, SQLITE_STATIC);
 }
 
+/* NULL: it could not be prepared, and sqlite3_errmsg() says why. */
+static sqlite3_stmt *statement(struct store *s, enum statement which)
+{
+	if (!s->stmts[which])
+		(void)sqlite3_prepare_v3(s->db, store_sql[which], -1, SQLITE_PREPARE_PERSISTENT,
+			&s->stmts[which], NULL);
+	return s->stmts[which];
+}
+
 static sqlite3_stmt *bind(struct store *s, enum statement which, const char *fmt, va_list ap)
 {
-	sqlite3_stmt *st = s->stmts[which];
+	sqlite3_stmt *st = statement(s, which);
 	int rc = SQLITE_OK;
 
+	if (!st)
+		return NULL;
 	sqlite3_reset(st);
 	for (int i = 1; *fmt; fmt++, i++) {
 		if (*fmt == 'i')
@@ -59,12 +71,17 @@ sqlite3_stmt *store_query(struct store *s, enum statement which, const char *fmt
 	return st;
 }
 
-static int step_once(struct store *s, sqlite3_stmt *st, struct err *err)
+int store_step(sqlite3_stmt *st)
 {
-	int rc = sqlite3_step(st);
+	return st ? sqlite3_step(st) : SQLITE_ERROR;
+}
+
+static int step_once(struct store *s, enum statement which, sqlite3_stmt *st, struct err *err)
+{
+	int rc = store_step(st);
 
 	sqlite3_reset(st);
-	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : store_fail(s, err, sqlite3_sql(st));
+	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : store_fail(s, err, store_sql[which]);
 }
 
 int store_change(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
@@ -76,7 +93,7 @@ int store_change(struct store *s, struct err *err, enum statement which, const c
 	va_start(ap, fmt);
 	sqlite3_stmt *st = bind(s, which, fmt, ap);
 	va_end(ap);
-	return step_once(s, st, err);
+	return step_once(s, which, st, err);
 }
 
 static int change_rcpt(struct store *s, enum statement which, const struct owed *o, struct err *err)
@@ -96,7 +113,7 @@ int store_begin(struct store *s, struct err *err)
 
 	if (s->open)
 		return 0;
-	if (step_once(s, s->stmts[BEGIN], err))
+	if (step_once(s, BEGIN, s->stmts[BEGIN], err))
 		return -1;
 	s->open = true;
 	TAILQ_FOREACH (o, &s->owed, entry)
@@ -123,7 +140,7 @@ int store_messages(
 	sqlite3_stmt *st = store_query(s, MESSAGES, "s", account);
 	int rc;
 
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+	while ((rc = store_step(st)) == SQLITE_ROW) {
 		struct stored_message m = {
 			.id = sqlite3_column_int64(st, 0),
 			.uid = text(st, 1),
@@ -176,7 +193,7 @@ int store_identify(struct store *s, int64_t id, const struct message_identity *w
 		return -1;
 	sqlite3_stmt *st = store_query(s, IDENTIFY, "idtts", id, what->digest, what->message_id,
 		what->sender, what->relay);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 
 	*redirect = rc == SQLITE_ROW ? mem_strdup((const char *)sqlite3_column_text(st, 0)) : NULL;
 	sqlite3_reset(st);
@@ -191,7 +208,7 @@ int store_same(struct store *s, const char *account, int64_t except, const char 
 {
 	sqlite3_stmt *st =
 		store_query(s, SAME, "ssdii", account, uid, digest, except, (int64_t)nth);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 
 	*found = 0;
 	if (rc == SQLITE_ROW) {
@@ -232,7 +249,7 @@ int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struc
 	sqlite3_stmt *st = store_query(s, RCPTS, "i", id);
 	int rc;
 
-	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+	while ((rc = store_step(st)) == SQLITE_ROW) {
 		struct stored_rcpt r = {
 			.address = text(st, 0),
 			.postmaster = sqlite3_column_int(st, 1),
@@ -266,7 +283,7 @@ int store_dedupe_seen(struct store *s, const char *account, const char *recipien
 	struct err *err)
 {
 	sqlite3_stmt *st = store_query(s, DEDUPE_SEEN, "sdsi", account, digest, recipient, since);
-	int rc = sqlite3_step(st);
+	int rc = store_step(st);
 
 	*seen = (struct dedupe_note){ 0 };
 	if (rc == SQLITE_ROW) {
@@ -308,7 +325,7 @@ int store_write(struct store *s, struct err *err)
 {
 	if (!s->open)
 		return 0;
-	if (step_once(s, s->stmts[COMMIT], err))
+	if (step_once(s, COMMIT, s->stmts[COMMIT], err))
 		return -1;
 	owed_clear(&s->owed);
 	s->open = false;
@@ -343,7 +360,8 @@ int store_commit(struct store *s, struct err *err)
 void store_rollback(struct store *s)
 {
 	if (s->open)
-		(void)step_once(s, s->stmts[ROLLBACK], NULL); /* an error here changes nothing */
+		(void)step_once(
+			s, ROLLBACK, s->stmts[ROLLBACK], NULL); /* an error here changes nothing */
 	s->open = false;
 }
 
@@ -358,9 +376,8 @@ static int set_up(struct store *s, struct clock *clock, struct rng *rng, struct 
 {
 	if (store_schema_open(s->db, s->path, clock, rng, &s->schema, err))
 		return -1;
-	for (int i = 0; i < STATEMENT_COUNT; i++)
-		if (sqlite3_prepare_v3(s->db, store_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
-			    &s->stmts[i], NULL) != SQLITE_OK)
+	for (enum statement i = BEGIN; i <= ROLLBACK; i++)
+		if (!statement(s, i))
 			return store_fail(s, err, store_sql[i]);
 	return 0;
 }

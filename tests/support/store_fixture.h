@@ -115,4 +115,11 @@ static inline void tamper(struct fixture *fx, const char *sql)
 	sqlite3_close(db);
 }
 
+/* Makes of an empty state what version 1 of the schema was, from before doubt had a column. */
+#define VERSION_1                                                                                  \
+	"ALTER TABLE dedupe DROP COLUMN doubt_id; ALTER TABLE rcpt DROP COLUMN in_doubt;"          \
+	"DROP TABLE provider; DROP TABLE account;"                                                 \
+	"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL) WITHOUT ROWID;"     \
+	"PRAGMA user_version = 1;"
+
 #define OK(call) assert_int_equal((call), 0)
