@@ -40,8 +40,14 @@ static const struct mishap_kind kinds[] = {
 /*
  * SMTP or LMTP, delete or keep, UIDL or not, PIPELINING or not: the sixteen that play_matrix()
  * makes are cut at every octet; the kinds of mishap beyond that are sampled, and so are these.
+ * Where the house is busy, it is the doubt that counts: only what leads to one.
  */
 #define MATRIX 16
+#define BUSY(label, is_lmtp, stage)                                                                \
+	{                                                                                          \
+		.name = (label), .lmtp = (is_lmtp), .busy = (stage), .pipelining = true,           \
+		.connections = 1, .dedupe = "3d", .fin = 1, .rst = 1, .kill = 1                    \
+	}
 static const struct scenario beyond[] = {
 	{ .name = "smtp-later",
 		.pipelining = true,
@@ -60,6 +66,10 @@ static const struct scenario beyond[] = {
 		.fin = 8,
 		.rst = 64,
 		.kill = 8 },
+	BUSY("smtp-busy-rcpt", false, AT_RCPT),
+	BUSY("smtp-busy-dot", false, AT_DOT),
+	BUSY("lmtp-busy-rcpt", true, AT_RCPT),
+	BUSY("lmtp-busy-dot", true, AT_DOT),
 	{ .name = "smtp-pool",
 		.pipelining = true,
 		.connections = 4,
@@ -127,7 +137,7 @@ static void run(struct sim *s, struct mishap mishap)
 	struct world *w = &s->world;
 
 	world_reset(w);
-	daemon_reset_state(w->daemon);
+	disk_reset();
 	w->mishap = mishap;
 	w->random = s->seed + mishap.at * STREAM_COUNT + mishap.stream;
 	live(s);
@@ -173,6 +183,8 @@ static bool is_point(const struct sim *s, enum stream stream, size_t at, enum ki
 {
 	const struct passage *p = &s->map[stream];
 
+	if (s->world.scenario->busy && !p->critical[at])
+		return false;
 	if (kind == FIN || kind == RST)
 		return true;
 	if (kind == LOST)
@@ -188,14 +200,14 @@ static bool is_sampled(struct sim *s, enum stream stream, size_t at, enum kind k
 {
 	const struct scenario *sc = s->world.scenario;
 	const struct passage *p = &s->map[stream];
-	struct world dice = { .random = s->seed ^ (at * 64 + stream * 16 + kind) };
+	uint64_t dice = s->seed ^ (at * 64 + stream * 16 + kind);
 	unsigned n = share(sc, kind);
 
 	if (kind < KILL)
 		n *= s->factor;
 	else if (sc->fin == 1 && p->critical[at])
 		return p->line[at] || at % (KIND_COUNT - KILL) == kind - KILL;
-	return n == 1 || world_random(&dice) % n == 0;
+	return n == 1 || sim_random(&dice) % n == 0;
 }
 
 static void sweep(struct sim *s, enum stream stream, enum kind kind)
@@ -226,7 +238,7 @@ static void prepare(struct sim *s, const struct scenario *sc)
 	int status = net_cycle(s->net, w);
 	if (status && !world_untouched(w))
 		world_break(w, "exit status %d with an empty maildrop", status);
-	daemon_keep_state(w->daemon);
+	disk_keep();
 }
 
 static void map_streams(struct sim *s)
@@ -235,7 +247,7 @@ static void map_streams(struct sim *s)
 
 	memset(w->streams, 0, sizeof w->streams);
 	world_reset(w);
-	daemon_reset_state(w->daemon);
+	disk_reset();
 	w->mishap = (struct mishap){ 0 };
 	(void)net_cycle(s->net, w); /* judged with the next, whole run */
 	memcpy(s->map, w->streams, sizeof s->map);
@@ -414,7 +426,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_LEN(beyond); i++)
 		play_chosen(s, &choice, &beyond[i]);
 	daemon_stop(s->world.daemon, &s->world);
-	if (!daemon_synced(s->world.daemon))
+	if (!disk_synced())
 		world_break(&s->world, "the daemon has never waited for the disk");
 	if (s->world.broken[0] && !s->all.failures) {
 		s->all.failures++;

@@ -13,29 +13,21 @@
 #include "store_sqlite.h"
 #include "system.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define ACCOUNT "box"
-
-/* What the child tells of its syncs, in memory that outlives it. */
-struct disk {
-	off_t synced; /* octets of the WAL that a power loss leaves */
-	unsigned long syncs;
-};
 
 struct daemon {
 	pid_t pid; /* 0: none */
@@ -43,51 +35,15 @@ struct daemon {
 	bool verbose;
 	char dir[64];
 	struct config *config;
-	struct strbuf empty; /* the database to begin a run with */
-	struct disk *disk;
-	struct strbuf wal, db, shm, lock, conf; /* paths */
+	struct strbuf lock, slot, conf; /* paths */
 };
 
-/* For fdatasync(), which nobody can give an argument. */
-static struct daemon *watched;
-
-/*
- * Takes the place of libc's for the SQLite library: how much of the WAL would be on the disk. The
- * state lies on a tmpfs, there is nothing to wait for.
- */
-int fdatasync(int fd)
+/* libevent does without: one system call less in each turn of the daemon's loop. */
+int timerfd_create(int clock, int flags)
 {
-	struct stat file, wal;
-
-	if (watched && !fstat(fd, &file) && !stat(strbuf_str(&watched->wal), &wal) &&
-		file.st_ino == wal.st_ino) {
-		watched->disk->synced = file.st_size;
-		watched->disk->syncs++;
-	}
-	return 0;
+	errno = ENOSYS;
+	return -1;
 }
-
-/*
- * SQLite's locks keep processes apart, and here there never is a second one; they are a third of
- * the system calls of a life.
- */
-int fcntl64(int fd, int cmd, ...)
-{
-	va_list ap;
-
-	va_start(ap, cmd);
-	void *arg = va_arg(ap, void *);
-	va_end(ap);
-	if (cmd == F_SETLK || cmd == F_SETLKW)
-		return 0;
-	if (cmd == F_GETLK) {
-		((struct flock *)arg)->l_type = F_UNLCK;
-		return 0;
-	}
-	return (int)syscall(SYS_fcntl, fd, cmd, arg);
-}
-
-/* ---- state ---- */
 
 static void write_file(const struct strbuf *path, struct strview content)
 {
@@ -95,51 +51,6 @@ static void write_file(const struct strbuf *path, struct strview content)
 
 	ensure(fd >= 0 && write(fd, content.ptr, content.len) == (ssize_t)content.len);
 	close(fd);
-}
-
-static void remove_state(struct daemon *d)
-{
-	(void)unlink(d->db.ptr); /* some of them are not there */
-	(void)unlink(d->wal.ptr);
-	(void)unlink(d->shm.ptr);
-}
-
-void daemon_keep_state(struct daemon *d)
-{
-	char buf[4096];
-	ssize_t n;
-	int fd = open(d->db.ptr, O_RDONLY | O_CLOEXEC);
-
-	ensure(fd >= 0);
-	strbuf_clear(&d->empty);
-	while ((n = read(fd, buf, sizeof buf)) > 0)
-		strbuf_add(&d->empty, buf, (size_t)n);
-	close(fd);
-}
-
-void daemon_reset_state(struct daemon *d)
-{
-	remove_state(d);
-	if (d->empty.len)
-		write_file(&d->db, strbuf_view(&d->empty));
-}
-
-bool daemon_synced(const struct daemon *d)
-{
-	return d->disk->syncs;
-}
-
-static off_t wal_size(const struct daemon *d)
-{
-	struct stat st;
-
-	return stat(d->wal.ptr, &st) ? 0 : st.st_size;
-}
-
-static void lose_unsynced(struct daemon *d)
-{
-	if (wal_size(d) > d->disk->synced)
-		ensure(!truncate(d->wal.ptr, d->disk->synced));
 }
 
 /* ---- the process ---- */
@@ -180,7 +91,7 @@ void daemon_start_cycle(struct daemon *d)
 {
 	if (!d->pid)
 		start_process(d);
-	d->disk->synced = wal_size(d); /* what is there has survived */
+	disk_settle();
 	ensure(send(d->fd, "", 1, MSG_NOSIGNAL) == 1);
 }
 
@@ -217,7 +128,7 @@ void daemon_kill(struct daemon *d, bool power)
 	kill(d->pid, SIGKILL);
 	(void)bury(d); /* we know why */
 	if (power)
-		lose_unsynced(d);
+		disk_lose_unsynced();
 }
 
 void daemon_stop(struct daemon *d, struct world *w)
@@ -240,14 +151,14 @@ void daemon_configure(struct daemon *d, const struct scenario *s, uint16_t pop3,
 	struct faults faults = { 0 };
 
 	strbuf_addf(&text,
-		"hostname = \"h.example\"\nstate_dir = \"%s\"\n"
+		"hostname = \"h.e\"\nstate_dir = \"%s\"\n"
 		"provider \"p\" {\n\thost = \"127.0.0.1\"\n\tport = %u\n\ttls = \"none\"\n"
 		"\tmin_interval = \"0s\"\n\tlogin_limit = 10000\n"
-		"\tenvelope \"X-Envelope-To\" { pick = \"all\" }\n}\n"
+		"\tenvelope \"X-To\" { pick = \"all\" }\n}\n"
 		"relay \"r\" {\n\thost = \"127.0.0.1\"\n\tport = %u\n\tprotocol = \"%s\"\n"
 		"\ttls = \"none\"\n\tconnections = %u\n}\n"
 		"account \"" ACCOUNT "\" {\n\tprovider = \"p\"\n\trelay = \"r\"\n\tuser = \"u\"\n"
-		"\tpassword = \"p\"\n\tdomains = { \"f.example\" }\n\tkeep = \"%s\"\n"
+		"\tpassword = \"p\"\n\tdomains = { \"f.e\" }\n\tkeep = \"%s\"\n"
 		"\tdedupe = \"%s\"\n}\n",
 		d->dir, pop3, smtp, s->lmtp ? "lmtp" : "smtp", s->connections,
 		s->keep ? "forever" : "none", s->dedupe);
@@ -259,8 +170,8 @@ void daemon_configure(struct daemon *d, const struct scenario *s, uint16_t pop3,
 		fputs(strbuf_str(&said), stderr);
 	ensure(d->config);
 	faults_free(&faults);
-	strbuf_free(&d->empty);
-	daemon_reset_state(d);
+	disk_forget();
+	disk_reset();
 }
 
 /*
@@ -279,7 +190,7 @@ static void warm_up(struct daemon *d)
 	ensure(HMAC(EVP_sha256(), "", 0, out, 0, out, NULL));
 	ensure(!store_open(d->dir, &system_clock, &system_rng, &store, &err));
 	store_close(store);
-	remove_state(d);
+	disk_reset();
 }
 
 struct daemon *daemon_new(bool verbose)
@@ -290,31 +201,24 @@ struct daemon *daemon_new(bool verbose)
 	d->verbose = verbose;
 	snprintf(d->dir, sizeof d->dir, "%s/sim.XXXXXX", base);
 	ensure(mkdtemp(d->dir));
-	strbuf_addf(&d->db, "%s/" STORE_FILE, d->dir);
-	strbuf_addf(&d->wal, "%s-wal", d->db.ptr);
-	strbuf_addf(&d->shm, "%s-shm", d->db.ptr);
 	strbuf_addf(&d->lock, "%s/" ACCOUNT ".lock", d->dir);
+	strbuf_addf(&d->slot, "%s/.session-p-0.lock", d->dir);
 	strbuf_addf(&d->conf, "%s/conf", d->dir);
-	d->disk = mmap(
-		NULL, sizeof *d->disk, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ensure(d->disk != MAP_FAILED);
-	watched = d;
+	disk_new();
 	warm_up(d);
 	return d;
 }
 
 void daemon_free(struct daemon *d)
 {
-	struct strbuf *paths[] = { &d->wal, &d->db, &d->shm, &d->lock, &d->conf };
+	struct strbuf *paths[] = { &d->lock, &d->slot, &d->conf };
 
-	watched = NULL;
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
 		(void)unlink(paths[i]->ptr); /* some of them are not there */
 		strbuf_free(paths[i]);
 	}
 	(void)rmdir(d->dir); /* what is left there is worth a look */
-	munmap(d->disk, sizeof *d->disk);
-	strbuf_free(&d->empty);
+	disk_free();
 	config_unref(d->config);
 	free(d);
 }

@@ -144,7 +144,7 @@ static void strike(struct net *n, struct conn *c)
 		return;
 	}
 	if (kind->late)
-		usleep((useconds_t)(world_random(w) % LATE_USEC));
+		usleep((useconds_t)(sim_random(&w->random) % LATE_USEC));
 	daemon_kill(w->daemon, kind->power);
 	if (!kind->drains)
 		close_all(n);

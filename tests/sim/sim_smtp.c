@@ -32,17 +32,19 @@ static void mail(struct conn *c, struct strview line)
 {
 	conn_world(c)->transactions++;
 	end_transaction(c);
-	conn_say(c, "250 ok\r\n");
+	conn_say(c, "250\r\n");
 }
 
-/* In the first cycle of such a scenario the third recipient's mailbox is busy. */
-static bool refused(struct conn *c, const char *rcpt)
+/* The third recipient's mailbox is busy in the first cycle, everybody's in the second. */
+static bool refused(struct conn *c, const char *rcpt, enum stage stage)
 {
 	struct world *w = conn_world(c);
+	const struct scenario *s = w->scenario;
 
-	return w->scenario->later && !w->cycle && rcpt[0] == 'c';
+	if (w->cycle)
+		return w->cycle == 1 && s->busy == stage;
+	return s->later && stage == (s->lmtp ? AT_DOT : AT_RCPT) && rcpt[0] == 'c';
 }
-
 static void rcpt(struct conn *c, struct strview line)
 {
 	struct dialog *d = conn_dialog(c);
@@ -55,12 +57,12 @@ static void rcpt(struct conn *c, struct strview line)
 		return;
 	}
 	snprintf(d->rcpts[d->nrcpts], sizeof d->rcpts[0], "%.*s", SV_FMT(address));
-	if (!conn_world(c)->scenario->lmtp && refused(c, d->rcpts[d->nrcpts])) {
+	if (refused(c, d->rcpts[d->nrcpts], AT_RCPT)) {
 		conn_say(c, "450 busy\r\n");
 		return;
 	}
 	d->nrcpts++;
-	conn_say(c, "250 ok\r\n");
+	conn_say(c, "250\r\n");
 }
 
 static void data(struct conn *c, struct strview line)
@@ -68,7 +70,7 @@ static void data(struct conn *c, struct strview line)
 	struct dialog *d = conn_dialog(c);
 
 	d->data = d->nrcpts;
-	conn_say(c, d->data ? "354 go\r\n" : "554 nobody\r\n");
+	conn_say(c, d->data ? "354\r\n" : "554 nobody\r\n");
 }
 
 static void accept_mail(struct conn *c)
@@ -78,9 +80,9 @@ static void accept_mail(struct conn *c)
 	size_t from = conn_said(c);
 
 	for (unsigned i = 0; i < d->nrcpts; i++) {
-		bool later = w->scenario->lmtp && refused(c, d->rcpts[i]);
+		bool later = refused(c, d->rcpts[i], AT_DOT);
 		if (w->scenario->lmtp || !i)
-			conn_say(c, later ? "450 busy\r\n" : "250 ok\r\n");
+			conn_say(c, later ? "450 busy\r\n" : "250\r\n");
 		if (!later)
 			world_arrived(w, conn_number(c), d->rcpts[i], strbuf_view(&d->content),
 				conn_said(c));
@@ -92,14 +94,14 @@ static void accept_mail(struct conn *c)
 static void rset(struct conn *c, struct strview line)
 {
 	end_transaction(c);
-	conn_say(c, "250 ok\r\n");
+	conn_say(c, "250\r\n");
 }
 
 static void quit(struct conn *c, struct strview line)
 {
 	size_t from = conn_said(c);
 
-	conn_say(c, "221 bye\r\n");
+	conn_say(c, "221\r\n");
 	conn_critical(c, from, strlen("QUIT\r\n"));
 	conn_bye(c);
 }

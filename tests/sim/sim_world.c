@@ -9,14 +9,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define DOMAIN "f.example"
+#define DOMAIN "f.e"
 
 static const char *const people[] = { "a@" DOMAIN, "b@" DOMAIN, "c@" DOMAIN };
 
 /* splitmix64: the same seed, the same samples and delays. */
-uint64_t world_random(struct world *w)
+uint64_t sim_random(uint64_t *state)
 {
-	uint64_t z = (w->random += 0x9e3779b97f4a7c15);
+	uint64_t z = (*state += 0x9e3779b97f4a7c15);
 
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
@@ -45,15 +45,14 @@ static void put(struct world *w, const char *uid, unsigned nrcpts, bool again)
 	snprintf(m->uid, sizeof m->uid, "%s", uid);
 	m->nrcpts = nrcpts;
 	m->listed = true;
-	strbuf_adds(&m->text, "X-Envelope-To: ");
+	strbuf_adds(&m->text, "X-To: ");
 	for (unsigned i = 0; i < nrcpts; i++) {
 		m->rcpts[i] = people[i];
 		strbuf_addf(&m->text, "%s%s", i ? ", " : "", people[i]);
 	}
 	strbuf_adds(&m->text, "\r\n");
 	m->kept = m->text.len;
-	strbuf_addf(
-		&m->text, "From: s@x.example\r\nMessage-ID: <%u@x.example>\r\n\r\n", w->nmessages);
+	strbuf_addf(&m->text, "From: s@x\r\nMessage-ID: <%u@x>\r\n\r\n", w->nmessages);
 	strbuf_adds(&m->text, again ? ".again\r\n.\r\n" : ".\r\nx\r\n");
 	w->nmessages++;
 }

@@ -35,10 +35,13 @@ struct mishap {
 	size_t at; /* so many octets of the stream pass */
 };
 
+enum stage { NOWHERE, AT_RCPT, AT_DOT };
+
 struct scenario {
 	char name[40];
 	bool lmtp, keep, pipelining, no_uidl;
-	bool later; /* one recipient is refused for now in the first cycle */
+	bool later;      /* one recipient is refused for now in the first cycle */
+	enum stage busy; /* there all are in the second: what the first left in doubt, too */
 	unsigned connections;
 	const char *dedupe;
 	/* One in so many places: cuts with FIN, cuts with RST, kills. */
@@ -114,7 +117,7 @@ void world_spoken(struct world *w, unsigned conn); /* the daemon said something 
 void world_unconfirmed(struct world *w, bool forget);
 /* Judges a finished run, and counts. */
 void world_judge(struct world *w, const struct mishap *mishap);
-uint64_t world_random(struct world *w);
+uint64_t sim_random(uint64_t *state);
 
 /* sim_net.c: lines in, octets out */
 struct conn;
@@ -157,12 +160,19 @@ int net_cycle(struct net *n, struct world *w);
 struct daemon *daemon_new(bool verbose); /* aborts when it cannot */
 void daemon_free(struct daemon *d);
 void daemon_configure(struct daemon *d, const struct scenario *s, uint16_t pop3, uint16_t smtp);
-void daemon_keep_state(struct daemon *d);   /* what is stored now is "empty" from here on */
-void daemon_reset_state(struct daemon *d);  /* back to that */
-bool daemon_synced(const struct daemon *d); /* has it ever waited for the disk? */
 void daemon_start_cycle(struct daemon *d);
 int daemon_fd(const struct daemon *d);                     /* -1: it is dead */
 int daemon_take_status(struct daemon *d, struct world *w); /* daemon_fd() is readable */
 void daemon_kill(struct daemon *d, bool power);
 /* Ends the process in good order, for the sanitizers' last word. */
 void daemon_stop(struct daemon *d, struct world *w);
+
+/* sim_disk.c: all SQLite files of this process and its children, from disk_new() on */
+void disk_new(void);
+void disk_free(void);
+void disk_forget(void);        /* a run begins without a database */
+void disk_keep(void);          /* ... with the one that is there now */
+void disk_reset(void);         /* a run begins */
+void disk_settle(void);        /* what is there has survived */
+void disk_lose_unsynced(void); /* power loss */
+bool disk_synced(void);        /* has anybody ever waited for the disk? */
