@@ -14,6 +14,25 @@
 /* The system's store is read once: parsing it costs more than a session. */
 static SSL_CTX *system_ctx;
 
+/* Where an SSL keeps the certificate that was refused: OpenSSL keeps only those that it accepts. */
+static int refused_index = -1;
+
+static void free_refused(
+	void *ssl, void *cert, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
+{
+	X509_free(cert);
+}
+
+static int on_verified(int ok, X509_STORE_CTX *store)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	X509 *cert = X509_STORE_CTX_get_current_cert(store);
+
+	if (!ok && cert && !SSL_get_ex_data(ssl, refused_index) && X509_up_ref(cert) == 1)
+		ensure(SSL_set_ex_data(ssl, refused_index, cert) == 1);
+	return ok;
+}
+
 static SSL_CTX *context(const char *ca_file, bool verify, struct err *err)
 {
 	if (!ca_file && system_ctx && verify) {
@@ -22,6 +41,9 @@ static SSL_CTX *context(const char *ca_file, bool verify, struct err *err)
 	}
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	ensure(ctx);
+	if (refused_index < 0)
+		refused_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_refused);
+	ensure(refused_index >= 0);
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	/* A peer that closes without close_notify: the protocol decides whether the end was legal.
 	 */
@@ -29,7 +51,7 @@ static SSL_CTX *context(const char *ca_file, bool verify, struct err *err)
 	SSL_CTX_set_mode(ctx,
 		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 			SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_verify(ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	SSL_CTX_set_verify(ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, on_verified);
 	if (!verify)
 		return ctx;
 	int ok = ca_file ? SSL_CTX_load_verify_file(ctx, ca_file)
@@ -135,7 +157,7 @@ void tls_explain(SSL *ssl, int ssl_error, struct err *err)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 	long verdict = SSL_get_verify_result(ssl);
-	X509 *cert = SSL_get0_peer_certificate(ssl);
+	X509 *cert = SSL_get_ex_data(ssl, refused_index);
 	unsigned long code = ERR_peek_error();
 	bool ours = ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
 

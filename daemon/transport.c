@@ -19,7 +19,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define READS_PER_TURN   8 /* of TLS records, before the others have their turn */
+#define READS_PER_TURN   8  /* of TLS records, before the others have their turn */
+#define READS_PER_CALL   64 /* of the socket, within one call into OpenSSL; two make a record */
+#define IDLE_CALLS_MAX   16 /* so many calls in a row used all of these and brought nothing */
 #define RESOLVE_MSEC     30000
 #define KEEPALIVE_IDLE_S 60
 
@@ -36,6 +38,7 @@ struct transport {
 	bool dead, blocked;
 	int fd;
 	SSL *ssl;
+	int reads_left, idle_calls;
 	struct tls_client *tls;
 	bool tls_at_once, first;
 	msec_t handshake_ms;
@@ -152,12 +155,45 @@ static void opened(struct transport *t)
 
 /* ---- TLS ---- */
 
+/*
+ * Within one call OpenSSL reads on for as long as there are records without data (KeyUpdate,
+ * HelloRequest): a peer who sends nothing else would have the loop for himself, and no deadline
+ * would ever pass. So the socket seems to run dry after a while. A BIO callback.
+ */
+static long run_dry(BIO *bio, int op, const char *data, size_t len, int cmd, long arg, int ret,
+	size_t *processed)
+{
+	struct transport *t = (struct transport *)BIO_get_callback_arg(bio);
+
+	if (op != BIO_CB_READ || t->reads_left-- > 0)
+		return ret;
+	BIO_set_retry_read(bio);
+	return -1;
+}
+
+static void prepare_call(struct transport *t)
+{
+	errno = 0;
+	ERR_clear_error(); /* one thread, one queue: what another connection left is not ours */
+	t->reads_left = READS_PER_CALL;
+}
+
+/* OpenSSL wants more of the peer: it comes, or it is a flood. */
+static void wait_for_more(struct transport *t)
+{
+	struct err err;
+
+	if (t->reads_left >= 0 || ++t->idle_calls < IDLE_CALLS_MAX)
+		return;
+	err_set(&err, ERR_LIMIT, 0, "TLS: one record after the other, and no data");
+	closed(t, &err);
+}
+
 static void handshake(struct transport *t)
 {
 	struct err err;
 
-	errno = 0;
-	ERR_clear_error(); /* one thread, one queue: what another connection left is not ours */
+	prepare_call(t);
 	int rc = SSL_do_handshake(t->ssl);
 	int why = SSL_get_error(t->ssl, rc);
 	if (rc == 1 && tls_check_pin(t->tls, t->ssl, &err)) {
@@ -165,7 +201,7 @@ static void handshake(struct transport *t)
 	} else if (rc == 1) {
 		opened(t);
 	} else if (why == SSL_ERROR_WANT_READ) {
-		return;
+		wait_for_more(t);
 	} else if (why == SSL_ERROR_WANT_WRITE) {
 		event_add(t->writable, NULL);
 	} else {
@@ -179,6 +215,8 @@ static void start_tls(struct transport *t)
 	t->state = HANDSHAKE;
 	t->ssl = tls_session(t->tls);
 	ensure(SSL_set_fd(t->ssl, t->fd) == 1);
+	BIO_set_callback_arg(SSL_get_rbio(t->ssl), (char *)t);
+	BIO_set_callback_ex(SSL_get_rbio(t->ssl), run_dry);
 	arm_timer(t, t->handshake_ms);
 	event_add(t->writable,
 		NULL); /* from the loop: no callback comes out of transport_starttls() */
@@ -218,9 +256,9 @@ static void tls_failed(struct transport *t, int rc)
 	struct err err;
 	int why = SSL_get_error(t->ssl, rc);
 
-	if (why == SSL_ERROR_WANT_READ)
-		return;
-	if (why == SSL_ERROR_WANT_WRITE) {
+	if (why == SSL_ERROR_WANT_READ) {
+		wait_for_more(t);
+	} else if (why == SSL_ERROR_WANT_WRITE) {
 		event_add(t->writable, NULL);
 	} else if (why == SSL_ERROR_ZERO_RETURN) {
 		closed(t, NULL);
@@ -235,13 +273,13 @@ static void tls_failed(struct transport *t, int rc)
 static void read_tls(struct transport *t)
 {
 	for (int i = 0; i < READS_PER_TURN; i++) {
-		errno = 0;
-		ERR_clear_error();
+		prepare_call(t);
 		int n = SSL_read(t->ssl, t->loop->buffer, TRANSPORT_BUFFER_OCTETS);
 		if (n <= 0) {
 			tls_failed(t, n);
 			return;
 		}
+		t->idle_calls = 0;
 		t->ops->on_data(t->ctx, t->loop->buffer, (size_t)n);
 		if (t->dead || t->state != OPEN)
 			return;
@@ -269,8 +307,7 @@ size_t transport_write(struct transport *t, const char *buf, size_t len)
 {
 	if (t->state != OPEN || !len)
 		return 0;
-	ERR_clear_error();
-	errno = 0;
+	prepare_call(t);
 	ssize_t n = t->ssl ? SSL_write(t->ssl, buf, len > INT32_MAX ? INT32_MAX : (int)len)
 			   : send(t->fd, buf, len, MSG_NOSIGNAL);
 	if (n < 0)

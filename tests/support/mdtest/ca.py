@@ -40,8 +40,17 @@ class CA:
     def wrong_name(self):
         return self.server("wrong-name", alt="DNS:other.example")
 
-    @staticmethod
-    def _run(*args):
-        done = subprocess.run(["openssl", *args], capture_output=True, text=True)
+    def future(self):
+        """Valid from the day after tomorrow."""
+        self._clock = ("faketime", "+2 days")
+        try:
+            return self.server("future")
+        finally:
+            self._clock = ()
+
+    _clock = ()  # openssl x509 knows no other beginning than now
+
+    def _run(self, *args):
+        done = subprocess.run([*self._clock, "openssl", *args], capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"openssl {' '.join(args)}: {done.stderr}")
