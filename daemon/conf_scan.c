@@ -75,6 +75,7 @@ struct scan {
 		bool list;
 	} open[DEPTH_MAX];
 	size_t depth;
+	enum { PARENS_NONE, PARENS_OPEN, PARENS_NAMED } parens;
 	char before; /* the last octet that was neither blank nor comment; a string counts as '"' */
 };
 
@@ -202,6 +203,26 @@ static void close_brace(struct scan *s)
 	take(s, 1);
 }
 
+/*
+ * One name, and the end. libconfuse keeps the arguments of a call that breaks off for good, and a
+ * daemon is told to reload often.
+ */
+static void parens(struct scan *s, char c)
+{
+	bool name = c == '"' || c == '\'' || is_word(c);
+
+	if (s->parens == PARENS_NONE && c == '(')
+		s->parens = PARENS_OPEN;
+	else if (s->parens == PARENS_OPEN && name)
+		s->parens = PARENS_NAMED;
+	else if (s->parens == PARENS_NAMED && c == ')')
+		s->parens = PARENS_NONE;
+	else if (s->parens != PARENS_NONE) {
+		fault_add(s->faults, s->place, "include takes the name of one file");
+		s->parens = PARENS_NONE;
+	}
+}
+
 static void punctuation(struct scan *s)
 {
 	char c = peek(s, 0);
@@ -217,13 +238,20 @@ static void step(struct scan *s)
 {
 	char c = peek(s, 0);
 
-	if (is_blank(c))
+	if (is_blank(c)) {
 		blank(s);
-	else if (c == '#' || sv_starts(s->rest, SV("//")))
+		return;
+	}
+	if (c == '#' || sv_starts(s->rest, SV("//"))) {
 		line_comment(s);
-	else if (sv_starts(s->rest, SV("/*")))
+		return;
+	}
+	if (sv_starts(s->rest, SV("/*"))) {
 		block_comment(s);
-	else if (c == '"' || c == '\'')
+		return;
+	}
+	parens(s, c);
+	if (c == '"' || c == '\'')
 		quoted(s);
 	else if (c == '{')
 		open_brace(s);
@@ -249,6 +277,8 @@ bool conf_scan(struct strview in, const char *file, struct faults *f, struct str
 	}
 	while (s.rest.len)
 		step(&s);
+	if (s.parens != PARENS_NONE)
+		fault_add(f, s.place, "include takes the name of one file");
 	for (size_t i = 0; i < s.depth; i++)
 		fault_add(f, (struct conf_place){ file, s.open[i].line },
 			"the { on this line is never closed");

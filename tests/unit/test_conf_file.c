@@ -289,6 +289,7 @@ static void test_includes(void **state)
 	put("sub/more.conf", 0600, "\n\ninclude(\"../main.conf\")\n");
 	expect("include(\"sub/p.conf\")\n" RELAY ACCOUNT DOMAINS "}\n",
 		"sub/more.conf:3: include \"sub/../main.conf\": this file is read already\n");
+	expect("\ninclude(\"a\"b\n", "main.conf:2: include takes the name of one file\n");
 	/* what a missing file would define is not missed as well */
 	expect("\ninclude(\"nowhere.conf\")\n" RELAY ACCOUNT DOMAINS "}\n",
 		"main.conf:2: include \"nowhere.conf\": No such file or directory\n");
