@@ -14,6 +14,7 @@
 #include "conf_file.h"
 #include "log_sink.h"
 #include "requests.h"
+#include "sandbox.h"
 #include "sysd.h"
 #include "system.h"
 
@@ -345,6 +346,7 @@ static void take_requests(struct app *app)
 	(void)listen_for_requests(app, &err); /* the log has it */
 }
 
+/* 0, or the exit status. */
 static int start(struct app *app, struct err *err)
 {
 	struct env *env = &app->env;
@@ -353,6 +355,7 @@ static int start(struct app *app, struct err *err)
 
 	if (rc)
 		return rc == ENV_NO_STATE ? EX_CANTCREAT : EX_SOFTWARE;
+	env->loop.runner = app->options->runner;
 	env->dry_run = app->options->dry_run;
 	env->metrics = &app->metrics;
 	step_init(&app->schedule, on_schedule, app);
@@ -432,6 +435,9 @@ int app_run(struct config *config, const struct app_options *options)
 	if (status) {
 		app_log(status == EX_CONFIG ? EV_CONFIG_REFUSED : EV_STATE_FAILED, err.text,
 			"multidropd cannot start");
+	} else if (options->sandbox && sandbox_close(&err)) {
+		app_log(EV_SANDBOX_FAILED, err.text, "multidropd cannot start");
+		status = EX_SOFTWARE;
 	} else {
 		if (!options->once) {
 			take_requests(&app);

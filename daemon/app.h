@@ -9,6 +9,8 @@
 struct app_options {
 	const char *config_path; /* read again at SIGHUP */
 	bool once, dry_run;
+	bool sandbox;      /* sandbox_close() once everything is open */
+	int runner;        /* starts programs (runner.h); -1: nobody does */
 	char *const *only; /* with once: these accounts; none: all */
 	size_t nonly;
 };

@@ -1,20 +1,18 @@
 /*
  * Programs that are run for their output; see command.h.
  *
- * Owns the child, which leads a process group of its own, and the pipes from it. Invariants: the
- * buffer for the output never grows, so that no copy of a secret stays behind; a child is always
- * waited for, here and nowhere else.
+ * Owns the pipes from the program, and the connection to the runner on which its end is told.
+ * Invariant: the buffer for the output never grows, so that no copy of a secret stays behind.
  */
 #include "command.h"
 
 #include "base/encode.h"
+#include "runner.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,9 +27,9 @@ struct stream {
 
 struct command {
 	struct command_ops ops;
-	pid_t pid; /* 0: none, or waited for */
+	int end; /* of the runner's; -1: none. Closing it kills the program */
 	struct stream out, errors;
-	struct event *child, *timer;
+	struct event *ended, *timer;
 };
 
 /* ---- the end ---- */
@@ -49,14 +47,12 @@ void command_free(struct command *c)
 {
 	if (!c)
 		return;
-	if (c->pid) {
-		(void)kill(-c->pid, SIGKILL); /* it may have ended by itself */
-		(void)waitpid(c->pid, NULL, 0);
-	}
 	stream_close(&c->out);
 	stream_close(&c->errors);
-	if (c->child)
-		event_free(c->child);
+	if (c->ended)
+		event_free(c->ended);
+	if (c->end >= 0)
+		close(c->end);
 	if (c->timer)
 		event_free(c->timer);
 	free(c);
@@ -157,118 +153,40 @@ static void describe(struct command *c, int status, struct err *err)
 	err_set(err, ERR_TEMP, 0, "%s", strbuf_str(&text));
 }
 
-static void on_child(evutil_socket_t fd, short what, void *ctx)
+static void fail(struct command *c, const struct err *err)
+{
+	strbuf_wipe(&c->out.text);
+	finish(c, err);
+}
+
+/* All that the program has printed is in the pipes by now. */
+static void on_ended(evutil_socket_t fd, short what, void *ctx)
 {
 	struct command *c = ctx;
+	struct runner_end end;
 	struct err err;
-	int status;
+	ssize_t n = recv(fd, &end, sizeof end, MSG_DONTWAIT);
 
-	if (waitpid(c->pid, &status, WNOHANG) != c->pid)
-		return; /* another one's */
-	c->pid = 0;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
 	read_errors(c);
-	if (!read_output(c)) {
+	if (n != (ssize_t)sizeof end) {
+		err_set(&err, ERR_LOCAL, 0, "password_command: its supervisor has ended");
+		fail(c, &err);
+	} else if (*end.fault) {
+		err_set(&err, ERR_CONFIG, 0, "%.*s", (int)sizeof end.fault, end.fault);
+		fail(c, &err);
+	} else if (!read_output(c)) {
 		too_much(c);
-	} else if (!WIFEXITED(status) || WEXITSTATUS(status)) {
-		describe(c, status, &err);
-		strbuf_wipe(&c->out.text);
-		finish(c, &err);
+	} else if (!WIFEXITED(end.status) || WEXITSTATUS(end.status)) {
+		describe(c, end.status, &err);
+		fail(c, &err);
 	} else {
 		finish(c, NULL);
 	}
 }
 
 /* ---- the start ---- */
-
-static bool is_plain(const char *line)
-{
-	struct strview rest = sv_str(line), first = sv_token(&rest, ' ');
-
-	/* "NAME=value command" is a shell's, too. */
-	return !line[strcspn(line, "|&;<>()$`\\\"'*?[]#~{}!\t\r\n")] &&
-		!memchr(first.ptr, '=', first.len);
-}
-
-/* The words of a plain line, or what runs the others; `words` is what argv borrows. */
-static int split(
-	const char *line, struct strbuf *words, char *argv[COMMAND_WORDS_MAX + 1], struct err *err)
-{
-	size_t n = 0;
-	char *at;
-
-	if (!is_plain(line)) {
-		argv[0] = (char *)"/bin/sh";
-		argv[1] = (char *)"-c";
-		argv[2] = (char *)line;
-		argv[3] = NULL;
-		return 0;
-	}
-	strbuf_adds(words, line);
-	for (at = words->ptr; *at; at += strspn(at, " ")) {
-		if (n == COMMAND_WORDS_MAX)
-			return err_set(err, ERR_CONFIG, 0, "password_command: more than %d words",
-				COMMAND_WORDS_MAX);
-		if (*at != ' ')
-			argv[n++] = at;
-		at += strcspn(at, " ");
-		if (*at)
-			*at++ = '\0';
-	}
-	argv[n] = NULL;
-	return n ? 0 : err_set(err, ERR_CONFIG, 0, "password_command is empty");
-}
-
-#define ENVIRONMENT_MAX 4
-
-static void environment(struct strbuf strings[ENVIRONMENT_MAX], char *envp[ENVIRONMENT_MAX])
-{
-	static const struct {
-		const char *name, *otherwise;
-	} names[] = { { "PATH", "/usr/local/bin:/usr/bin:/bin" }, { "HOME", NULL },
-		{ "CREDENTIALS_DIRECTORY", NULL } };
-	size_t n = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		const char *value = getenv(names[i].name);
-		if (!value && !names[i].otherwise)
-			continue;
-		strbuf_addf(
-			&strings[n], "%s=%s", names[i].name, value ? value : names[i].otherwise);
-		envp[n] = strings[n].ptr;
-		n++;
-	}
-	envp[n] = NULL;
-}
-
-/* No input, our ends of the pipes as output, no other descriptor of ours, no signal changed. */
-static int spawn(char *argv[], const int ends[2], pid_t *pid)
-{
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attributes;
-	struct strbuf strings[ENVIRONMENT_MAX] = { 0 };
-	char *envp[ENVIRONMENT_MAX];
-	sigset_t all, none;
-
-	sigfillset(&all);
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&files);
-	posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&files, ends[0], 1);
-	posix_spawn_file_actions_adddup2(&files, ends[1], 2);
-	posix_spawn_file_actions_addclosefrom_np(&files, 3);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setsigdefault(&attributes, &all);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	posix_spawnattr_setflags(
-		&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-	environment(strings, envp);
-	int error = posix_spawnp(pid, argv[0], &files, &attributes, argv, envp);
-	posix_spawn_file_actions_destroy(&files);
-	posix_spawnattr_destroy(&attributes);
-	for (size_t i = 0; i < ENVIRONMENT_MAX; i++)
-		strbuf_free(&strings[i]);
-	return error;
-}
 
 static int open_stream(struct event_base *base, struct stream *s, int *end, event_callback_fn fn,
 	struct command *c)
@@ -285,46 +203,42 @@ static int open_stream(struct event_base *base, struct stream *s, int *end, even
 	return 0;
 }
 
-static int start(struct command *c, struct event_base *base, char *argv[])
+static int start(
+	struct command *c, struct event_base *base, int runner, const char *line, struct err *err)
 {
 	int ends[2] = { -1, -1 };
-	int error = open_stream(base, &c->out, &ends[0], on_output, c);
+	int error = open_stream(base, &c->out, &ends[0], on_output, c), rc;
 
 	if (!error)
 		error = open_stream(base, &c->errors, &ends[1], on_errors, c);
-	if (!error)
-		error = spawn(argv, ends, &c->pid);
+	if (error)
+		rc = err_set(err, ERR_LOCAL, error, "password_command: %s", strerror(error));
+	else
+		rc = runner_ask(runner, line, ends[0], ends[1], &c->end, err);
 	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
 		if (ends[i] >= 0)
 			close(ends[i]);
-	return error;
+	return rc;
 }
 
-int command_run(struct event_base *base, const char *line, const struct command_ops *ops,
-	struct command **out, struct err *err)
+int command_run(struct event_base *base, int runner, const char *line,
+	const struct command_ops *ops, struct command **out, struct err *err)
 {
-	struct strbuf words AUTO(strbuf_free) = STRBUF_INIT;
-	char *argv[COMMAND_WORDS_MAX + 1];
-
-	if (split(line, &words, argv, err))
-		return -1;
 	struct command *c = mem_zalloc(sizeof *c);
+
 	c->ops = *ops;
-	c->out.fd = c->errors.fd = -1;
+	c->end = c->out.fd = c->errors.fd = -1;
 	mem_grow(&c->out.text.ptr, &c->out.text.cap, COMMAND_OUTPUT_OCTETS + 2, 1);
-	c->child = evsignal_new(base, SIGCHLD, on_child, c);
+	if (start(c, base, runner, line, err)) {
+		command_free(c);
+		return -1;
+	}
+	c->ended = event_new(base, c->end, EV_READ | EV_PERSIST, on_ended, c);
+	event_add(c->ended, NULL);
 	c->timer = event_new(base, -1, 0, on_timeout, c);
-	event_add(c->child, NULL); /* first: the child may be quick */
 	event_add(c->timer,
 		&(struct timeval){ .tv_sec = ops->timeout_ms / 1000,
 			.tv_usec = ops->timeout_ms % 1000 * 1000 });
-	int error = start(c, base, argv);
-	if (error) {
-		c->pid = 0;
-		command_free(c);
-		return err_set(err, ERR_CONFIG, error, "password_command: %.100s: %s", argv[0],
-			strerror(error));
-	}
 	*out = c;
 	return 0;
 }

@@ -14,7 +14,6 @@
 #include <event2/event.h>
 
 #define COMMAND_OUTPUT_OCTETS (64 * 1024)
-#define COMMAND_WORDS_MAX     64
 
 struct command;
 
@@ -26,7 +25,7 @@ struct command_ops {
 	uint32_t timeout_ms; /* then it is killed, and whatever it has started */
 };
 
-/* -1: err, it cannot be started, and on_done will not come. */
-int command_run(struct event_base *base, const char *line, const struct command_ops *ops,
-	struct command **out, struct err *err) must_check;
+/* runner: who starts it (runner.h). -1: err, nobody does, and on_done will not come. */
+int command_run(struct event_base *base, int runner, const char *line,
+	const struct command_ops *ops, struct command **out, struct err *err) must_check;
 void command_free(struct command *c); /* kills it; NULL is fine */

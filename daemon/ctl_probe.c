@@ -149,7 +149,7 @@ static int conclude(const struct probe *p, const struct ctl_call *call)
 	return report(p, call);
 }
 
-static int probe_account(struct probe *p, const struct config *config, const struct ctl_call *call)
+static int probe_account(struct probe *p, struct config *config, const struct ctl_call *call)
 {
 	const struct conf_account *a = p->session.account;
 
@@ -160,7 +160,7 @@ static int probe_account(struct probe *p, const struct config *config, const str
 		return ctl_fail("%s: the account has no domains, and its user is no address: "
 				"which addresses are yours?",
 			a->name);
-	int status = ctl_session_run(&p->session, config);
+	int status = ctl_session_run(&p->session, config, call->config_path);
 	return status ? status : conclude(p, call);
 }
 

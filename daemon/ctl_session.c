@@ -6,7 +6,9 @@
  */
 #include "ctl_session.h"
 
+#include "conf_commands.h"
 #include "locks.h"
+#include "sandbox.h"
 #include "store_sqlite.h"
 #include "system.h"
 
@@ -40,7 +42,7 @@ static void on_refused(struct ctl_session *s, const struct err *refusal)
 {
 	struct err err;
 
-	if (login_renew(&s->login, s->loop.base, refusal, &err) < 0)
+	if (login_renew(&s->login, &s->loop, refusal, &err) < 0)
 		ctl_session_fail(s, &err);
 }
 
@@ -171,7 +173,7 @@ static void run_session(struct ctl_session *s)
 
 	s->timer = event_new(s->loop.base, -1, 0, on_timer, s);
 	login_init(&s->login, &s->account->password, on_secret, s);
-	rc = login_get(&s->login, s->loop.base, &err);
+	rc = login_get(&s->login, &s->loop, &err);
 	if (rc <= 0)
 		on_secret(s, rc ? &err : NULL);
 	while (!s->done) {
@@ -221,25 +223,41 @@ static int take_permit(const struct config *config, const struct conf_account *a
 	return permit.wait_ms ? refuse_login(a, &permit) : 0;
 }
 
-static int log_in(struct ctl_session *s, const struct config *config)
+static int log_in(struct ctl_session *s, const struct config *config, int runner)
 {
 	struct err err;
 
 	if (loop_init(&s->loop, &system_clock, &err))
 		return ctl_fail("%s", err.text);
-	(void)signal(SIGPIPE, SIG_IGN);               /* cannot fail */
+	s->loop.runner = runner;
+	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail */
+	if (sandbox_close(&err))
+		return ctl_fail("%s", err.text);
 	int status = take_permit(config, s->account); /* last: it counts from here */
 	if (!status)
 		run_session(s);
 	return status;
 }
 
-int ctl_session_run(struct ctl_session *s, const struct config *config)
+static int confine(struct config *config, const char *config_path, int *runner)
+{
+	struct conf_commands commands = { .config_path = config_path, .config = config };
+	struct runner_ops listed = conf_commands_ops(&commands);
+	struct err err;
+
+	if (sandbox_begin(&err) || runner_start(&listed, runner, &err))
+		return ctl_fail("%s", err.text);
+	return 0;
+}
+
+int ctl_session_run(struct ctl_session *s, struct config *config, const char *config_path)
 {
 	struct locks locks;
 	struct err err;
-	int status = ctl_become_owner(config->state_dir);
+	int runner, status = ctl_become_owner(config->state_dir);
 
+	if (!status)
+		status = confine(config, config_path, &runner);
 	if (status)
 		return status;
 	int rc = locks_take(&locks, config->state_dir, s->account, &err);
@@ -252,7 +270,7 @@ int ctl_session_run(struct ctl_session *s, const struct config *config)
 			s->account->name);
 	if (rc)
 		return ctl_fail("%s", err.text);
-	status = log_in(s, config);
+	status = log_in(s, config, runner);
 	locks_drop(&locks);
 	if (s->loop.base)
 		loop_free(&s->loop);

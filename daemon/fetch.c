@@ -223,7 +223,7 @@ static void on_refused(struct fetch *f, const struct err *refusal)
 {
 	struct err err;
 
-	if (login_renew(&f->login, f->env->loop.base, refusal, &err) < 0)
+	if (login_renew(&f->login, &f->env->loop, refusal, &err) < 0)
 		fetch_fail(f, &err);
 }
 
@@ -511,7 +511,7 @@ static void begin(struct fetch *f)
 	int rc;
 
 	login_init(&f->login, &f->account->password, on_secret, f);
-	rc = login_get(&f->login, f->env->loop.base, &err);
+	rc = login_get(&f->login, &f->env->loop, &err);
 	if (rc <= 0)
 		on_secret(f, rc ? &err : NULL);
 }

@@ -53,7 +53,7 @@ static void on_done(void *ctx, struct strview output, const struct err *err)
 	l->on_secret(l->ctx, err);
 }
 
-int login_get(struct login *l, struct event_base *base, struct err *err)
+int login_get(struct login *l, struct loop *loop, struct err *err)
 {
 	const struct command_ops ops = {
 		.on_done = on_done, .ctx = l, .timeout_ms = LOGIN_COMMAND_MSEC
@@ -61,16 +61,17 @@ int login_get(struct login *l, struct event_base *base, struct err *err)
 
 	if (!l->secret->command)
 		return 0;
-	return command_run(base, l->secret->command, &ops, &l->command, err) ? -1 : 1;
+	return command_run(loop->base, loop->runner, l->secret->command, &ops, &l->command, err)
+		? -1
+		: 1;
 }
 
-int login_renew(
-	struct login *l, struct event_base *base, const struct err *refusal, struct err *err)
+int login_renew(struct login *l, struct loop *loop, const struct err *refusal, struct err *err)
 {
 	int rc;
 
 	l->refused = *refusal;
-	rc = login_get(l, base, err);
+	rc = login_get(l, loop, err);
 	if (rc < 0)
 		*err = *still_refused(l, err);
 	return rc;

@@ -27,14 +27,14 @@ void login_init(struct login *l, const struct secret *secret,
 	void (*on_secret)(void *ctx, const struct err *err), void *ctx);
 void login_free(struct login *l); /* no callback any more */
 /* 0: the secret is there; 1: on_secret will tell, in a later turn; -1: err. */
-int login_get(struct login *l, struct event_base *base, struct err *err) must_check;
+int login_get(struct login *l, struct loop *loop, struct err *err) must_check;
 /*
  * The server refused it, with this error: gets another. 1, -1: as login_get(). The error, here or
  * of on_secret, is still the server's when there is no other, since a refusal counts: the command
  * failed, or prints the same again. Whoever ends the session meanwhile finds it in `refused`.
  */
-int login_renew(struct login *l, struct event_base *base, const struct err *refusal,
-	struct err *err) must_check;
+int login_renew(struct login *l, struct loop *loop, const struct err *refusal, struct err *err)
+	must_check;
 struct strview login_secret(const struct login *l);
 
 /* Where to, for a provider. -1: err, its TLS settings are of no use. */

@@ -1,7 +1,10 @@
 /* The command line of multidropd(8): options in, exit status out (sysexits). */
 #include "app.h"
+#include "conf_commands.h"
 #include "conf_file.h"
 #include "log_sink.h"
+#include "runner.h"
+#include "sandbox.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -22,12 +25,16 @@ static const char usage[] =
 	"                          and record nothing but the login\n"
 	"  -l, --log-format FORM   auto, journal, text or json (auto)\n"
 	"  -v, --log-level LEVEL   error, warning, notice, info or debug (info)\n"
+	"      --no-sandbox        keep privileges, core dumps and all system calls: for "
+	"debugging\n"
 	"  -V, --version           print the version and exit\n"
 	"  -h, --help              print this and exit\n"
 	"\n"
 	"Exit status: 0 fine; 64 usage; 70 internal; 73 state directory or database cannot be "
 	"used;\n"
 	"75 with --once: an account could not finish or was not due; 78 configuration.\n";
+
+#define NO_SANDBOX 256 /* has no letter */
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -37,6 +44,7 @@ static const struct option options[] = {
 	{ "dry-run", no_argument, NULL, 'n' },
 	{ "log-format", required_argument, NULL, 'l' },
 	{ "log-level", required_argument, NULL, 'v' },
+	{ "no-sandbox", no_argument, NULL, NO_SANDBOX },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -85,6 +93,9 @@ static int parse(int argc, char **argv, char **only, struct command *c)
 			if (log_level_parse(optarg, &c->level))
 				return misuse(
 					"--log-level is error, warning, notice, info or debug");
+			break;
+		case NO_SANDBOX:
+			c->app.sandbox = false;
 			break;
 		case 'V':
 			puts("multidropd " MULTIDROPD_VERSION);
@@ -135,15 +146,37 @@ static int check_names(const struct command *c, const struct config *config)
 	return 0;
 }
 
+/* The runner first: once the sandbox is closed, nobody can be started. */
+static int start(struct config *config, struct app_options *how)
+{
+	struct conf_commands commands = { .config_path = how->config_path, .config = config };
+	struct runner_ops ops = conf_commands_ops(&commands);
+	struct err err;
+
+	if (!runner_start(&ops, &how->runner, &err))
+		return app_run(config, how);
+	log_write(&(struct log_entry){ .event = EV_SANDBOX_FAILED,
+		.reason = err.text,
+		.text = "multidropd cannot start" });
+	config_unref(config);
+	return EX_SOFTWARE;
+}
+
 int main(int argc, char **argv)
 {
 	AUTO(mem_freep) char **only = mem_zalloc((size_t)argc * sizeof *only);
-	struct command c = { .level = LVL_INFO, .app.config_path = CONF_FILE_DEFAULT };
+	struct command c = { .level = LVL_INFO,
+		.app = { .config_path = CONF_FILE_DEFAULT, .sandbox = true } };
 	int status = parse(argc, argv, only, &c);
+	struct err err;
 
 	if (status >= 0)
 		return status;
 	c.app.only = only;
+	if (c.app.sandbox && sandbox_begin(&err)) {
+		fprintf(stderr, "multidropd: %s\n", err.text);
+		return EX_SOFTWARE;
+	}
 	AUTO(faults_free) struct faults faults = { 0 };
 	struct config *config = conf_file_load(c.app.config_path, &faults);
 	if (c.test)
@@ -162,5 +195,5 @@ int main(int argc, char **argv)
 		return status;
 	}
 	app_log_faults(&faults, EV_CONFIG_WARNING);
-	return app_run(config, &c.app);
+	return start(config, &c.app);
 }

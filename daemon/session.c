@@ -432,7 +432,7 @@ static void session_begin(struct relay *r, size_t host)
 	step_init(&s->flush, session_flush, s);
 	TAILQ_INSERT_HEAD(&r->sessions, s, entry);
 	login_init(&s->login, &r->conf->password, on_secret, s);
-	int rc = login_get(&s->login, r->env->loop.base, &err);
+	int rc = login_get(&s->login, &r->env->loop, &err);
 	if (rc <= 0)
 		on_secret(s, rc ? &err : NULL);
 }

@@ -382,16 +382,33 @@ static int set_up(struct store *s, struct clock *clock, struct rng *rng, struct 
 	return 0;
 }
 
-int store_open(const char *state_dir, struct clock *clock, struct rng *rng, struct store **out,
-	struct err *err)
+/*
+ * Whoever may put a file into the directory decides what counts as delivered, and a link there
+ * would lead our writing elsewhere. SQLite itself follows none from its other files.
+ */
+static int check_place(const char *state_dir, const char *path, struct err *err)
 {
-	AUTO(strbuf_free) struct strbuf path = STRBUF_INIT;
 	struct stat st;
 
 	if (stat(state_dir, &st) || !S_ISDIR(st.st_mode))
 		return err_set(err, ERR_LOCAL, ENOTDIR, "state_dir %s: %s; create it for this user",
 			state_dir, stat(state_dir, &st) ? strerror(errno) : "not a directory");
+	if (st.st_mode & S_IWOTH)
+		return err_set(err, ERR_LOCAL, EPERM,
+			"state_dir %s: others may write to it; chmod 700 it", state_dir);
+	if (!lstat(path, &st) && !S_ISREG(st.st_mode))
+		return err_set(err, ERR_LOCAL, ELOOP, "%s: not a regular file", path);
+	return 0;
+}
+
+int store_open(const char *state_dir, struct clock *clock, struct rng *rng, struct store **out,
+	struct err *err)
+{
+	AUTO(strbuf_free) struct strbuf path = STRBUF_INIT;
+
 	strbuf_addf(&path, "%s/" STORE_FILE, state_dir);
+	if (check_place(state_dir, path.ptr, err))
+		return -1;
 	mode_t mask = umask(0077);
 	struct store *s = mem_zalloc(sizeof *s);
 	s->path = mem_strdup(path.ptr);

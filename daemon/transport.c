@@ -58,7 +58,7 @@ int loop_init(struct loop *loop, struct clock *clock, struct err *err)
 {
 	struct event_config *config = event_config_new();
 
-	*loop = (struct loop){ .clock = clock };
+	*loop = (struct loop){ .clock = clock, .runner = -1 };
 	event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);

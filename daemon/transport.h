@@ -29,6 +29,7 @@ struct loop { /* what all transports of a process share */
 	char *buffer;           /* TRANSPORT_BUFFER_OCTETS */
 	struct transport *dead; /* to be freed at the end of the turn */
 	struct dns *dns;
+	int runner; /* starts programs (runner.h), borrowed; -1: nobody does */
 };
 
 int loop_init(struct loop *loop, struct clock *clock, struct err *err) must_check;

@@ -57,7 +57,7 @@ static void write_file(const struct strbuf *path, struct strview content)
 
 static _Noreturn void be_the_daemon(struct daemon *d, int fd)
 {
-	struct app_options options = { .config_path = d->conf.ptr, .once = true };
+	struct app_options options = { .config_path = d->conf.ptr, .once = true, .runner = -1 };
 	char status = 0;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -181,6 +181,31 @@ def test_sandbox(world):
     options = {fields[4]: fields[5].split(",") for fields in map(str.split, mounts.splitlines())}
     assert "ro" in options["/"] and "rw" in options["/var/lib/multidropd"]
     assert "rw" in options["/run/multidropd"]
+    daemons, runners = filters(world, world.pid()), filters(world, runner(world))
+    assert daemons == runners + 2, "its own filters, on top of the unit's"
+
+
+def runner(world):
+    """The process beside the daemon that starts programs."""
+    return int(world.machine.run("cat", f"/proc/{world.pid()}/task/{world.pid()}/children").stdout)
+
+
+def filters(world, pid):
+    status = world.machine.run("cat", f"/proc/{pid}/status").stdout
+    return int(re.search(r"^Seccomp_filters:\t(\d+)$", status, re.M)[1])
+
+
+def test_a_command_gives_the_password(world):
+    """In both sandboxes, and one that comes with a reload."""
+    world.start()
+    since = world.now()
+    del world.account["password_file"]
+    world.account["password_command"] = "cat /etc/multidropd/sammel.pw"
+    world.configure()
+    world.systemctl("reload")
+    world.event("config.reloaded", since)
+    world.put("by command")
+    world.wait_arrived("by command")
 
 
 def test_fetches_and_the_journal_has_all_fields(world):

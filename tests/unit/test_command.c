@@ -1,5 +1,6 @@
 /* Programs that are run for what they print: real ones, on a loop of the test's own. */
 #include "command.h"
+#include "runner.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -8,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -31,13 +33,48 @@ static void on_done(void *ctx, struct strview output, const struct err *err)
 	event_base_loopbreak(o->base);
 }
 
+static void begin(void *ctx)
+{
+}
+
+static bool may_run(void *ctx, const char *line)
+{
+	return !strstr(line, "stranger");
+}
+
+/* For this test alone: it has the environment of now. */
+static int start_runner(void)
+{
+	const struct runner_ops ops = { .begin = begin, .may_run = may_run };
+	struct err err;
+	int fd;
+
+	assert_int_equal(runner_start(&ops, &fd, &err), 0);
+	return fd;
+}
+
+static int runner;
+
+static int set_up(void **state)
+{
+	runner = start_runner();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	close(runner);
+	assert_int_equal(waitpid(-1, NULL, 0) > 0, 1); /* it ends with us */
+	return 0;
+}
+
 static struct outcome run(struct event_base *base, const char *line, uint32_t timeout_ms)
 {
 	struct outcome o = { .base = base };
 	const struct command_ops ops = { on_done, &o, timeout_ms };
 	struct command *c;
 
-	if (command_run(base, line, &ops, &c, &o.err))
+	if (command_run(base, runner, line, &ops, &c, &o.err))
 		return o;
 	event_base_dispatch(base);
 	assert_int_equal(o.calls, 1);
@@ -81,6 +118,7 @@ static void test_output(void **state)
 			"exit status 4: no\\x1b[2J network" },
 		{ "/usr/bin/no-such-helper", "", "/usr/bin/no-such-helper: No such file" },
 		{ "   ", "", "is empty" },
+		{ "echo stranger", "", "is not in the configuration" },
 	};
 	struct event_base *base = event_base_new();
 
@@ -142,14 +180,18 @@ static void test_timeout(void **state)
 static void test_environment(void **state)
 {
 	struct event_base *base = event_base_new();
+	int old = runner, fresh;
 
 	setenv("HOME", "/var/somebody", 1);
 	setenv("PATH", "/usr/bin:/bin", 1);
 	setenv("CREDENTIALS_DIRECTORY", "/run/c", 1);
 	setenv("SOMETHING_ELSE", "x", 1);
+	runner = fresh = start_runner();
 	expect(base, "env", "PATH=/usr/bin:/bin\nHOME=/var/somebody\nCREDENTIALS_DIRECTORY=/run/c",
 		"");
 	unsetenv("CREDENTIALS_DIRECTORY");
+	close(fresh);
+	runner = old;
 	event_base_free(base);
 }
 
@@ -175,7 +217,7 @@ static void test_freed_while_it_runs(void **state)
 	const struct command_ops ops = { on_done, &o, PATIENCE_MSEC };
 	struct command *c;
 
-	assert_int_equal(command_run(base, "sleep 1000", &ops, &c, &o.err), 0);
+	assert_int_equal(command_run(base, runner, "sleep 1000", &ops, &c, &o.err), 0);
 	command_free(c);
 	event_base_dispatch(base);
 	assert_int_equal(o.calls, 0);
@@ -190,8 +232,8 @@ static void test_two_at_once(void **state)
 	const struct command_ops b = { on_done, &second, PATIENCE_MSEC };
 	struct command *c;
 
-	assert_int_equal(command_run(base, "echo one", &a, &c, &first.err), 0);
-	assert_int_equal(command_run(base, "echo two", &b, &c, &second.err), 0);
+	assert_int_equal(command_run(base, runner, "echo one", &a, &c, &first.err), 0);
+	assert_int_equal(command_run(base, runner, "echo two", &b, &c, &second.err), 0);
 	while (!first.calls || !second.calls)
 		event_base_loop(base, EVLOOP_ONCE);
 	assert_string_equal(strbuf_str(&first.output), "one");
@@ -204,15 +246,16 @@ static void test_two_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_output),
-		cmocka_unit_test(test_only_the_first_line_of_errors),
-		cmocka_unit_test(test_output_limit),
-		cmocka_unit_test(test_errors_are_drained),
-		cmocka_unit_test(test_timeout),
-		cmocka_unit_test(test_environment),
-		cmocka_unit_test(test_nothing_is_inherited),
-		cmocka_unit_test(test_freed_while_it_runs),
-		cmocka_unit_test(test_two_at_once),
+		cmocka_unit_test_setup_teardown(test_output, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_only_the_first_line_of_errors, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_output_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_errors_are_drained, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_timeout, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_environment, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nothing_is_inherited, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_freed_while_it_runs, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_two_at_once, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,9 +166,11 @@ def check(config):
 class Daemon:
     """A running daemon; its log grows while it runs."""
 
-    def __init__(self, config, *args, **variables):
-        """`variables` go into its environment."""
+    def __init__(self, config, *args, prefix=(), **variables):
+        """`prefix` is a command that runs it, such as setpriv; `variables` go into its environment.
+        """
         self.config = config
+        self.prefix = prefix
         self.args = args
         self.variables = variables
         self.log = Log()
@@ -176,7 +178,7 @@ class Daemon:
 
     def start(self):
         self.process = subprocess.Popen(
-            [program(), "-l", "json", "-c", self.config.write(), *self.args],
+            [*self.prefix, program(), "-l", "json", "-c", self.config.write(), *self.args],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             env=environment(**self.variables))
         self._reader = threading.Thread(target=self._read, daemon=True)
