@@ -124,6 +124,8 @@ static bool window_open(struct fetch *f)
 		return false;
 	if (f->no_more || !next || f->in_window >= FETCH_WINDOW_MESSAGES)
 		return false;
+	if (env_now(f->env) - f->started >= FETCH_SESSION_MSEC)
+		return false;
 	if (!f->in_window)
 		return true;
 	return !maildrop_peek_suspect(&f->maildrop) &&
@@ -282,25 +284,8 @@ static void on_quit(struct fetch *f, const struct pop3_event *ev)
 			strbuf_str(&said));
 		set_err(f, &err);
 	}
-	for (uint32_t n = 1; n <= f->maildrop.n && ok && !env->dry_run; n++) {
-		struct item *it = maildrop_item(&f->maildrop, n);
-		if (it->state != ITEM_GONE)
-			continue;
-		if (store_state(env->store, it->row, MESSAGE_DELETED, NULL, env_wall(env), &err)) {
-			set_err(f, &err); /* the row stays DONE: DELE again while it is listed */
-			break;
-		}
-		f->stats.deleted++;
-		if (it->discard)
-			fetch_log(f,
-				&(struct log_entry){ .event = EV_MESSAGE_DISCARDED,
-					.uidl = maildrop_item_uid(&f->maildrop, n),
-					.text = "discarded, as an administrator decided" });
-		fetch_log(f,
-			&(struct log_entry){ .event = EV_MESSAGE_DELETED,
-				.uidl = maildrop_item_uid(&f->maildrop, n),
-				.text = "deleted at the provider" });
-	}
+	if (ok && !env->dry_run && listing_gone(f, &err))
+		set_err(f, &err); /* the rows stay DONE: DELE again while they are listed */
 	if (!env->dry_run && store_set_quit_ok(env->store, f->account->name, ok, &err))
 		set_err(f, &err);
 	drop_connection(f);
@@ -429,6 +414,14 @@ static msec_t next_noop(const struct fetch *f)
 	return waiting ? f->last_command + NOOP_MSEC : MSEC_NEVER;
 }
 
+static msec_t next_timer(const struct fetch *f)
+{
+	msec_t at = f->started + FETCH_SESSION_MAX_MSEC;
+
+	at = pop3_deadline(f->pop3) < at ? pop3_deadline(f->pop3) : at;
+	return next_noop(f) < at ? next_noop(f) : at;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *ctx)
 {
 	struct fetch *f = ctx;
@@ -437,6 +430,10 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 
 	if (!f->pop3)
 		return;
+	if (now >= f->started + FETCH_SESSION_MAX_MSEC) {
+		fetch_fail(f, &(struct err){ ERR_LIMIT, 0, "the session lasts too long" });
+		return;
+	}
 	if (now >= next_noop(f))
 		pop3_noop(f->pop3, now);
 	else
@@ -458,13 +455,7 @@ static void on_flush(void *ctx, bool durable)
 		f->last_command = now;
 		pop3_sent(f->pop3, transport_write(f->transport, out.ptr, out.len));
 	}
-	at = pop3_deadline(f->pop3);
-	if (next_noop(f) < at)
-		at = next_noop(f);
-	if (at == MSEC_NEVER) {
-		event_del(f->timer);
-		return;
-	}
+	at = next_timer(f);
 	at = at > now ? at - now : 0;
 	event_add(f->timer, &(struct timeval){ .tv_sec = at / 1000, .tv_usec = at % 1000 * 1000 });
 }

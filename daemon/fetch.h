@@ -19,6 +19,14 @@
 	(4 * 1024 * 1024) /* of them, by LIST; one message is always allowed                       \
 			   */
 
+/*
+ * How long a session may last: from then on no message is asked for, and what is on its way is
+ * waited for; and when it is closed, whatever it is at. A server that trickles just fast enough for
+ * each answer must not keep an account for ever.
+ */
+#define FETCH_SESSION_MSEC     (4 * 60 * 60 * (msec_t)1000)
+#define FETCH_SESSION_MAX_MSEC (5 * 60 * 60 * (msec_t)1000)
+
 struct transit;
 
 struct fetch_stats {

@@ -108,6 +108,31 @@ int listing_take(struct fetch *f, struct err *err)
 	return f->env->dry_run ? 0 : record(f, err);
 }
 
+int listing_gone(struct fetch *f, struct err *err)
+{
+	struct env *env = f->env;
+
+	for (uint32_t n = 1; n <= f->maildrop.n; n++) {
+		struct item *it = maildrop_item(&f->maildrop, n);
+		const char *uid = maildrop_item_uid(&f->maildrop, n);
+		if (it->state != ITEM_GONE)
+			continue;
+		if (store_state(env->store, it->row, MESSAGE_DELETED, NULL, env_wall(env), err))
+			return -1;
+		f->stats.deleted++;
+		if (it->discard)
+			fetch_log(f,
+				&(struct log_entry){ .event = EV_MESSAGE_DISCARDED,
+					.uidl = uid,
+					.text = "discarded, as an administrator decided" });
+		fetch_log(f,
+			&(struct log_entry){ .event = EV_MESSAGE_DELETED,
+				.uidl = uid,
+				.text = "deleted at the provider" });
+	}
+	return 0;
+}
+
 /*
  * No UIDL. Where the server never claimed to have it, the content can tell messages apart, but only
  * if they do not stay: else all would be retrieved in every cycle.

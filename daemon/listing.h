@@ -1,11 +1,14 @@
 /*
- * What a complete listing changes in the state: rows that are gone are forgotten (by the rule of
- * two listings), messages that the plan holds are recorded and logged.
+ * What a complete listing and a confirmed QUIT change in the state: rows that are gone are
+ * forgotten (by the rule of two listings), messages that the plan holds and those deleted are
+ * recorded and logged.
  */
 #pragma once
 
 #include "fetch.h"
 
 int listing_take(struct fetch *f, struct err *err) must_check;
+/* QUIT is confirmed: what was deleted is so from now on. -1: not recorded, nor are the rest. */
+int listing_gone(struct fetch *f, struct err *err) must_check;
 /* UIDL was answered with this -ERR: goes on without UIDs, or fails the fetch. */
 void listing_refused(struct fetch *f, struct strview answer);

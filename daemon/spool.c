@@ -44,6 +44,7 @@ void spool_free(struct spool *s)
 	if (!s)
 		return;
 	s->area->in_memory -= s->memory.len;
+	s->area->octets -= s->octets;
 	strbuf_free(&s->memory);
 	if (s->fd >= 0)
 		close(s->fd);
@@ -140,13 +141,20 @@ static int open_file(struct spool *s, struct err *err)
 
 int spool_add(struct spool *s, struct strview data, struct err *err)
 {
+	uint64_t others = s->area->octets - s->octets;
+
 	if (!data.len)
 		return 0;
+	if (others && s->area->octets + data.len > SPOOL_TOTAL_OCTETS)
+		return err_set(err, ERR_LIMIT, 0,
+			"the messages on their way are %lld MiB, the limit",
+			SPOOL_TOTAL_OCTETS / (1024 * 1024));
 	digest_body(s, data);
 	look_for_crlf(s, data);
 	s->last = data.ptr[data.len - 1];
 	s->eightbit = s->eightbit || has_eightbit(data);
 	s->octets += data.len;
+	s->area->octets += data.len;
 	strbuf_addv(&s->memory, data);
 	s->area->in_memory += data.len;
 	if (s->fd >= 0)

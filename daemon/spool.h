@@ -15,18 +15,24 @@
 #define SPOOL_MEMORY_OCTETS (256 * 1024)
 /* All messages in memory together; what comes beyond it goes to a file whatever its size. */
 #define SPOOL_MEMORY_TOTAL_OCTETS (4 * 1024 * 1024)
-#define SPOOL_DIGEST_OCTETS       32
+/* All messages on their way; what comes beyond it waits at the provider. One alone may be larger.
+ */
+#define SPOOL_TOTAL_OCTETS  (2048 * 1024 * 1024LL)
+#define SPOOL_DIGEST_OCTETS 32
 
 struct spool_area { /* shared by all spools of a process */
 	const char *dir;
-	uint64_t in_memory; /* octets now */
+	uint64_t in_memory, octets; /* now; wherever they are */
 };
 
 struct spool;
 
 struct spool *spool_new(struct spool_area *area);
 void spool_free(struct spool *s);
-/* -1 (class LOCAL): the disk is full or broken; the spool is of no use any more. */
+/*
+ * -1: the disk is full or broken (class LOCAL), or SPOOL_TOTAL_OCTETS are passed (LIMIT); the spool
+ * is of no use any more.
+ */
 int spool_add(struct spool *s, struct strview data, struct err *err) must_check;
 /* No more bytes: computes the digest. */
 int spool_end(struct spool *s, struct err *err) must_check;

@@ -287,7 +287,8 @@ static void open_spool(struct transit *t)
 static void spool_failed(struct transit *t, const struct err *err)
 {
 	fetch_log(t->fetch,
-		&(struct log_entry){ .event = EV_STATE_FAILED,
+		&(struct log_entry){
+			.event = err->class == ERR_LIMIT ? EV_LIMIT_EXCEEDED : EV_STATE_FAILED,
 			.reason = err->text,
 			.text = "messages cannot be spooled" });
 	t->fetch->stats.deferred++;

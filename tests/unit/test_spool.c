@@ -38,7 +38,8 @@ static int teardown(void **state)
 	struct fixture *fx = *state;
 
 	assert_int_equal(fx->area.in_memory, 0); /* whatever a test did, it gave all back */
-	assert_int_equal(rmdir(fx->dir), 0);     /* and left no file behind */
+	assert_int_equal(fx->area.octets, 0);
+	assert_int_equal(rmdir(fx->dir), 0); /* and left no file behind */
 	free(fx);
 	return 0;
 }
@@ -127,6 +128,27 @@ static void all_spools_share_one_limit(void **state)
 	spool_free(next);
 	for (size_t i = 1; i < COUNT; i++)
 		spool_free(full[i]);
+}
+
+/* What is on its way together has a limit, which one message alone is not held to. */
+static void all_spools_together_have_a_limit(void **state)
+{
+	struct fixture *fx = *state;
+	struct spool *a = spool_new(&fx->area), *b;
+	struct err err;
+
+	fx->area.octets = SPOOL_TOTAL_OCTETS - 10; /* others' */
+	add(a, "0123456789", 10);
+	assert_int_equal(spool_add(a, SV("x"), &err), -1);
+	assert_int_equal(err.class, ERR_LIMIT);
+	spool_free(a);
+	assert_int_equal(fx->area.octets, SPOOL_TOTAL_OCTETS - 10);
+	b = spool_new(&fx->area);
+	assert_int_equal(spool_add(b, SV("0123456789x"), &err), -1);
+	fx->area.octets = 0; /* they are gone */
+	add(b, "0123456789x", 11);
+	assert_int_equal(fx->area.octets, 11);
+	spool_free(b);
 }
 
 static void sha256(struct strview a, struct strview b, uint8_t out[SPOOL_DIGEST_OCTETS])
@@ -265,7 +287,7 @@ static void a_full_disk_is_an_error(void **state)
 
 static void a_missing_directory_is_an_error(void **state)
 {
-	struct spool_area area = { "/nonexistent", SPOOL_MEMORY_TOTAL_OCTETS };
+	struct spool_area area = { .dir = "/nonexistent", .in_memory = SPOOL_MEMORY_TOTAL_OCTETS };
 	struct spool *s = spool_new(&area);
 	struct err err = { 0 };
 
@@ -281,6 +303,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(goes_to_a_file_above_its_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_spools_share_one_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(all_spools_together_have_a_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(notes_the_same_however_it_is_cut, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_file_changes_nothing_about_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_disk_is_an_error, setup, teardown),
