@@ -26,6 +26,7 @@ struct parser {
 	} open[OPEN_MAX];
 	size_t nopen;
 	struct conf_place last_secret;
+	bool stopped;    /* libconfuse gave up and said why */
 	char opening[2]; /* any value will do */
 };
 
@@ -228,7 +229,7 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 	struct parser *p = parser_of(cfg);
 	char text[256];
 
-	p->tree->broken = true;
+	p->tree->broken = p->stopped = true;
 	/* What follows an unquoted password with a blank in it would be quoted here. */
 	if (p->last_secret.file && p->last_secret.line == cfg->line) {
 		fault_add(p->tree->faults, here(cfg), "a password must stand in quotes");
@@ -319,6 +320,16 @@ static cfg_t *cfg_new(struct parser *p)
 	return cfg;
 }
 
+static int line_reached(const struct parser *p, const cfg_t *cfg)
+{
+	int line = cfg->line;
+
+	for (size_t i = 1; i < p->nopen; i++)
+		if (p->open[i].cfg->line > line)
+			line = p->open[i].cfg->line;
+	return line;
+}
+
 static void parse_text(
 	struct conf_tree *t, const char *file, struct strbuf *text, const struct string_list *words)
 {
@@ -330,8 +341,13 @@ static void parse_text(
 		return;
 	p.open[p.nopen++].section = t->sections[0];
 	cfg = cfg_new(&p);
-	if (cfg_parse_fp(cfg, stream) != CFG_SUCCESS)
+	if (cfg_parse_fp(cfg, stream) != CFG_SUCCESS && !p.stopped) {
+		/* At "" in the place of a name it stops without a word, and all behind it is lost.
+		 */
+		fault_add(t->faults, (struct conf_place){ file, line_reached(&p, cfg) },
+			"\"\" stands where a name is expected");
 		t->broken = true;
+	}
 	fclose(stream);
 	cfg_free(cfg);
 }

@@ -168,6 +168,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		domain = domain_normal(input);
 		if (domain)
 			check_domain(domain);
+		/* what only looks like ASCII never becomes it */
+		ensure(!domain || is_ascii(input) || strstr(domain, "xn--"));
 		free(domain);
 		break;
 	case SCENE_PATH:

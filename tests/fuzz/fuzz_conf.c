@@ -22,7 +22,7 @@ static const char *const names[FILE_COUNT] = { "main", "more", "list", "secret" 
 static const char *const prefixes[] = {
 	"",
 	"account \"a\" { password = \"" SECRET "\"\n",
-	"account \"a\" { password = " SECRET " ",
+	"account \"a\" { password = x " SECRET " ", /* it wants quotes, and an error may quote it */
 	"account \"a\" { password = \"" SECRET,
 	"account \"a\" { password_file = \"secret\"\n",
 	"relay \"a\" { user = \"x\" password = '" SECRET "'\n",

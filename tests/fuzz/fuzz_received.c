@@ -2,8 +2,9 @@
  * Received lines: a client that introduces itself with a clever name makes the line unreadable at
  * worst, and never says for the server who it was, who wrote the line, or for whom.
  *
- * The first octet chooses how a server writes its line; up to a LF the input is the EHLO name in
- * it, what follows are header lines that the client sent below it. SCENE_RAW: any value.
+ * The first octet chooses how a server writes its line, or that the input is all of one; up to a LF
+ * the input is the EHLO name in it (behind a TAB: the name in the client's certificate), what
+ * follows are header lines that the client sent below it.
  */
 #include "fuzz.h"
 #include "mail/received.h"
@@ -20,23 +21,25 @@
 
 /* Where `strict`, the server takes no EHLO name that is not a word. */
 static const struct line {
-	const char *before, *behind;
+	const char *before, *behind; /* the EHLO name */
+	const char *end;             /* behind the certificate's name; NULL: there is none */
 	const char *client, *rcpt;
 	bool strict;
 } lines[] = {
-	{ "from ", " (" NAME " [" IP "])" TRAIL, NAME, RCPT, false },
-	{ "from ", " (unknown [" IP "])" TRAIL, "", RCPT, false },
-	{ "from ", " (" NAME " [" IP "] (may be forged))" TRAIL, "", RCPT, false },
-	{ "from x (" NAME " [" IP "]) (using TLSv1.3) (Client CN \"", "\", Issuer \"x\")" TRAIL,
+	{ "from ", " (" NAME " [" IP "])" TRAIL, NULL, NAME, RCPT, false },
+	{ "from ", " (unknown [" IP "])" TRAIL, NULL, "", RCPT, false },
+	{ "from ", " (" NAME " [" IP "] (may be forged))" TRAIL, NULL, "", RCPT, false },
+	{ "from ", " (" NAME " [" IP "]) (using TLSv1.3) (Client CN \"", "\", Issuer \"x\")" TRAIL,
 		NAME, RCPT, false },
 	{ "from " NAME " ([" IP "] helo=",
 		") by " HOST
 		" with esmtp (Exim 4.96) (envelope-from <a@b.example>) id 1 for " RCPT DATE,
-		NAME, RCPT, true },
-	{ "from [" IP "] (helo=", ") by " HOST " with esmtp (Exim 4.96) id 1 for " RCPT DATE, "",
-		RCPT, true },
-	{ "from unknown (HELO ", ") (" IP ") by " HOST " with SMTP" DATE, "", "", true },
-	{ "from ", " ([" IP "]) by " HOST " with LMTP id 1 for <" RCPT ">" DATE, "", RCPT, true },
+		NULL, NAME, RCPT, true },
+	{ "from [" IP "] (helo=", ") by " HOST " with esmtp (Exim 4.96) id 1 for " RCPT DATE, NULL,
+		"", RCPT, true },
+	{ "from unknown (HELO ", ") (" IP ") by " HOST " with SMTP" DATE, NULL, "", "", true },
+	{ "from ", " ([" IP "]) by " HOST " with LMTP id 1 for <" RCPT ">" DATE, NULL, "", RCPT,
+		true },
 };
 
 static char host[] = HOST;
@@ -136,13 +139,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	const struct line *line = &lines[scene];
-	struct strview ehlo = sv_token(&input, '\n');
+	struct strview certificate = sv_token(&input, '\n');
+	struct strview ehlo = line->end ? sv_token(&certificate, '\t') : certificate;
 	strbuf_adds(&value, line->before);
 	for (size_t i = 0; i < ehlo.len; i++) {
 		bool odd = ehlo.ptr[i] <= ' ' || strchr("()<>\";\\", ehlo.ptr[i]);
 		strbuf_addc(&value, line->strict && odd ? '?' : ehlo.ptr[i]);
 	}
 	strbuf_adds(&value, line->behind);
+	if (line->end) {
+		strbuf_addv(&value, certificate);
+		strbuf_adds(&value, line->end);
+	}
 	check_line(line, strbuf_view(&value));
 	check_chain(strbuf_view(&value), input);
 	return 0;

@@ -106,6 +106,7 @@ static const struct {
 	const char *text, *faults;
 } bad[] = {
 	/* syntax */
+	{ "hostname = a\n\"\"\n", "main.conf:2: \"\" stands where a name is expected\n" },
 	{ "account \"a {\n}\n", "main.conf:1: the string has no closing \" on its line\n" },
 	{ "relay r {\nhost = h\n", "main.conf:1: the { on this line is never closed\n" },
 	{ "\n}\n", "main.conf:2: this } closes nothing\n" },
@@ -281,7 +282,6 @@ static void test_includes(void **state)
 	put("sub/p.conf", 0600, "include(\"more.conf\")\n" PROVIDER);
 	put("sub/more.conf", 0600, RELAY);
 	config_unref(accepted("include(\"sub/p.conf\")\n" ACCOUNT DOMAINS "}\n"));
-
 	put("sub/more.conf", 0600, "\nmax_sessions = 0\n" RELAY);
 	expect("include(\"sub/p.conf\")\nfoo = 1\n" ACCOUNT DOMAINS "}\n",
 		"main.conf:2: unknown key \"foo\"\n"
