@@ -28,8 +28,9 @@ SECRETS = ("USER", "PASS", "AUTH", "APOP")
 class World:
     """A daemon that has met every row of a table once."""
 
-    def __init__(self, cases, directory, ca, certificates, **variables):
+    def __init__(self, cases, directory, ca, certificates, patience=PATIENCE, **variables):
         self.cases, self.ca, self.certificates = cases, ca, certificates
+        self.patience = patience
         self.config = daemon.Config(directory)
         self.config.top["max_sessions"] = 1024
         self.logins, self.providers, self.relays = [], {}, {}
@@ -84,11 +85,12 @@ class World:
             running.wait_event("daemon.started")
             running.signal(signal.SIGUSR1)  # all are due at once
             try:
-                running.wait(self.is_over, PATIENCE, "an end")
+                running.wait(self.is_over, self.patience, "an end")
             except TimeoutError:
                 pass  # whose it was, its own test will say
             enough = len(self.logins) + 2
-            running.wait(lambda: len(self.logins) >= enough, what="healthy logins")
+            running.wait(lambda: len(self.logins) >= enough, self.patience,
+                         "healthy logins")
             self.status = running.stop()
             self.is_over()  # the rest of the log
         self.delivered = len(relay.transactions)

@@ -10,7 +10,7 @@ build_packages="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-d
 	libsystemd-dev libsqlite3-dev libidn2-dev libgsasl-dev libjansson-dev libseccomp-dev
 	libcmocka-dev"
 peer_packages="python3 openssl dovecot-pop3d dovecot-lmtpd dovecot-sieve postfix $exim_libraries"
-test_packages="python3-pytest clang-format-14 patch faketime"
+test_packages="python3-pytest clang-format-14 patch faketime valgrind"
 fuzz_packages="clang libclang-rt-dev"
 # The Debian package, and a machine to install it on.
 system_packages="dpkg-dev file systemd-container mmdebstrap"
