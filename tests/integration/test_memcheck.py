@@ -37,7 +37,9 @@ def memcheck(directory, monkeypatch, request):
         f.write("#!/bin/sh\nexec valgrind --error-exitcode=99 --track-fds=yes --leak-check=full "
                 "--errors-for-leak-kinds=definite --show-leak-kinds=definite "
                 "--run-libc-freeres=no "  # it trips over glibc's resolver
-                f"--log-file={place}/said.%p {daemon.program()} \"$@\"\n")
+                "--child-silent-after-fork=yes "  # that is the runner
+                # valgrind makes its code at run time, which the sandbox forbids
+                f"--log-file={place}/said.%p {daemon.program()} --no-sandbox \"$@\"\n")
     os.chmod(wrapper, 0o755)
     monkeypatch.setenv("MULTIDROPD", wrapper)
     yield
@@ -48,7 +50,9 @@ def memcheck(directory, monkeypatch, request):
             text = f.read()
         assert "ERROR SUMMARY: 0 errors" in text, text
         assert "FILE DESCRIPTORS: " in text
-        assert not re.search(r"Open (?!file descriptor \d+: \S*/said\.)", text), text
+        still_open = [x for x in re.findall(r"Open (.*)", text) if "/said." not in x]
+        # the runner, which ends when this closes
+        assert [re.sub(r"\d+", "N", x) for x in still_open] == ["AF_UNIX socket N: <unknown>"], text
 
 
 def test_main_job(memcheck, house, dovecot, postfix, box):
