@@ -76,6 +76,8 @@ static void session_end(struct session *s, const struct err *err, const char *re
 
 	relay_ref(r); /* a job's owner may let go of it */
 	session_free(s);
+	if (err && err->class == ERR_LIMIT)
+		relay_note(r, EV_LIMIT_EXCEEDED, reply, err, "the relay went beyond a limit");
 	switch (state) {
 	case SESSION_CONNECTING:
 		connect_failed(r, host, reached, err, reply);

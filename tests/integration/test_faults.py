@@ -98,6 +98,8 @@ def test_truncated_message_is_not_delivered(healthy):
 RELAY_FAULTS = {
     "greeting 554": dict(behaviour={"greeting": ALWAYS("554 5.3.2 not today")}, cause="not today"),
     "greeting garbage": dict(behaviour={"greeting": ALWAYS(b"\x1b[2J\xff\r\n")}, cause="PROTO"),
+    "S04 EHLO without end": dict(behaviour={"EHLO": ALWAYS(b"250-X\r\n" * 1000)},
+                                 cause='"event": "limit.exceeded"'),
     "EHLO cut": dict(behaviour={"EHLO": ALWAYS(CLOSE), "HELO": ALWAYS(CLOSE)},
                      cause="NET|closed"),
     "no STARTTLS": dict(keys={"tls": "starttls"}, cause="STARTTLS|TLS"),
