@@ -271,8 +271,9 @@ static struct conf_place at(const struct conf_keys *k, const char *key, struct c
 
 static bool is_loopback(const char *host)
 {
+	/* 127.hoster.example is a name like any other. */
 	return !host || !ascii_strcasecmp(host, "localhost") || !strcmp(host, "::1") ||
-		sv_starts(sv_str(host), SV("127."));
+		(sv_starts(sv_str(host), SV("127.")) && !host[strspn(host, "0123456789.")]);
 }
 
 static void check_tls(const struct conf_tls *t, const struct conf_keys *k,

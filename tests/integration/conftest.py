@@ -3,13 +3,15 @@ test an own maildrop and configuration."""
 import itertools
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 from mdtest import ca as ca_module  # noqa: E402
-from mdtest import daemon, dovecot as dovecot_module, net, postfix as postfix_module  # noqa: E402
+from mdtest import ctl, daemon, net  # noqa: E402
+from mdtest import dovecot as dovecot_module, postfix as postfix_module  # noqa: E402
 
 PASSWORD = dovecot_module.PASSWORD
 _serial = itertools.count(1)
@@ -70,6 +72,16 @@ def box():
 @pytest.fixture
 def config(directory):
     return daemon.Config(os.path.join(directory, f"c{next(_serial)}"))
+
+
+@pytest.fixture
+def anybodys_programs(directory, monkeypatch):
+    """The programs where other users can run them, too."""
+    for variable, path in (("MULTIDROPCTL", ctl.program()), ("MULTIDROPD", daemon.program())):
+        copy = os.path.join(directory, "anybodys-" + os.path.basename(path))
+        if not os.path.exists(copy):
+            subprocess.run(["install", "-m", "755", path, copy], check=True)
+        monkeypatch.setenv(variable, copy)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""What is refused before anything happens: configuration, secrets, the state directory."""
+"""What is refused before anything happens: configuration (F02, F10, F11, F12), secrets (F01, and
+test_strangers.py), the state directory; and that looking touches no network (F03)."""
 import os
 
 import pytest
@@ -34,17 +35,20 @@ FAULTS = {
     "wrong type": ("account", "enabled", "perhaps"),
     "zero interval": ("account", "interval", "0s"),
     "negative interval": ("account", "interval", "-5m"),
+    "interval beyond its range": ("account", "interval", "31d"),
+    "interval that overflows": ("account", "interval", "99999999999999999999d"),
+    "interval that overflows when multiplied": ("account", "interval", "9223372036854775807s"),
     "dangling provider": ("account", "provider", "nobody"),
     "bad unit": ("provider", "timeout", "60 parsecs"),
     "port out of range": ("relay", "port", 70000),
     "not one of the words": ("account", "mode", "both"),
-    "no domain": ("account", "domains", []),
+    "no domain": ("account", "domains", []),  # F12
     "LMTP on port 25": ("relay", "protocol", "lmtp"),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_configuration_fault_is_named_with_its_line(plain, name):
+def test_f02_fault_is_named_with_its_line(plain, name):
     section, key, value = FAULTS[name]
     {"account": plain.accounts["sammel"], "provider": plain.providers["hoster"],
      "relay": plain.relays["house"]}[section][key] = value
@@ -60,6 +64,57 @@ def test_configuration_fault_is_named_with_its_line(plain, name):
     expect(daemon.once(plain), 78)
 
 
+@pytest.mark.parametrize("kind, name", [
+    ("provider", "hoster"), ("relay", "house"), ("account", "sammel")])
+def test_f02_defined_twice(plain, kind, name):
+    """With the place of both."""
+    keys = getattr(plain, kind + "s")[name]
+    with open(plain.write(), "a") as f:
+        f.write(f'{kind} "{name}" {{\n' + "\n".join(plain._keys(keys, "\t")) + "\n}\n")
+    with open(plain.path) as f:
+        first, second = [n for n, line in enumerate(f, 1) if line == f'{kind} "{name}" {{\n']
+    run = expect(daemon.check(plain), 78)
+    assert (f'{plain.path}:{second}: {kind} "{name}" is defined twice; first at '
+            f"{plain.path}:{first}\n") in run.stderr
+
+
+def test_f10_without_tls_it_is_implicit(plain):
+    """Towards a server that speaks first, in clear: nothing is said but a TLS handshake."""
+    with Pop3Fake() as server:
+        plain.provider("hoster", host="localhost", port=server.port, tls=None)
+        run = expect(daemon.once(plain), 75)
+        assert run.log.find("cycle.failed")[0]["error"] == "TLS"
+        assert not [c for c in server.commands if c.split(" ")[0] in ("CAPA", "USER", "AUTH")]
+
+
+@pytest.mark.parametrize("host, warned", [
+    ("pop3.hoster.example", 1), ("192.0.2.1", 1), ("127.hoster.example", 1),
+    ("127.0.0.1", 0), ("localhost", 0), ("::1", 0)])
+def test_f10_clear_text_is_written_out_and_warned_about_once(plain, host, warned):
+    plain.providers["hoster"] |= {"host": host, "tls": "none"}
+    plain.account("zweite", "hoster", "house", PASSWORD)
+    for account in plain.accounts.values():
+        account["enabled"] = False
+    with daemon.Daemon(plain) as running:
+        running.wait_event("daemon.started")
+        assert running.stop() == 0
+        warnings = [e for e in running.log.find("config.warning") if "clear text" in e["message"]]
+    assert len(warnings) == warned
+    line = line_of(plain, 'provider "hoster"', "tls")
+    assert all(w["reason"] == f"{plain.path}:{line}" for w in warnings)
+
+
+def test_f11_no_envelope_header_and_no_word_on_how_else(plain):
+    del plain.providers["hoster"]["envelope"]
+    plain.write()
+    run = expect(daemon.check(plain), 78)
+    assert plain.path + ":" in run.stderr and "envelope" in run.stderr
+    for decided in ("received-for", "to-cc"):
+        plain.accounts["sammel"]["unresolved"] = decided
+        plain.write()
+        expect(daemon.check(plain), 0)
+
+
 def test_syntax_error(plain):
     with open(plain.write(), "a") as f:
         f.write('account "x" {\n')
@@ -71,12 +126,12 @@ def test_missing_file(plain):
     assert ".absent" in run.stderr
 
 
-def test_good_configuration_passes_without_network(plain):
+def test_f03_good_configuration_passes_without_network(plain):
     plain.write()
     expect(daemon.check(plain), 0)
 
 
-def test_secret_that_others_may_read(plain):
+def test_f01_secret_that_others_may_read(plain):
     plain.write()
     secret = plain.accounts["sammel"]["password_file"]
     os.chmod(secret, 0o644)

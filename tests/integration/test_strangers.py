@@ -22,6 +22,9 @@ MAIL = (b"X-Original-To: hans@firma.example\r\nFrom: a@b.example\r\n\r\n"
 PRECIOUS = b"root:x:0:0:precious\n"
 
 
+pytestmark = pytest.mark.usefixtures("anybodys_programs")
+
+
 def become(user):
     return ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
 
@@ -252,15 +255,7 @@ def running(world):
         yield process
 
 
-@pytest.fixture
-def anybodys_ctl(directory, monkeypatch):
-    """multidropctl where other users can run it."""
-    path = os.path.join(directory, "strangers-multidropctl")
-    subprocess.run(["install", "-m", "755", ctl.program(), path], check=True)
-    monkeypatch.setenv("MULTIDROPCTL", path)
-
-
-def test_the_control_socket_is_ours(world, running, anybodys_ctl):
+def test_the_control_socket_is_ours(world, running):
     status = os.stat(world.top["control_socket"])
     assert stat.S_IMODE(status.st_mode) == 0o660 and status.st_uid == OURS.pw_uid
     expect(ctl.ask(world, "status", prefix=become(STRANGER)), 69)
@@ -268,7 +263,7 @@ def test_the_control_socket_is_ours(world, running, anybodys_ctl):
     expect(ctl.ask(world, "status"), 0)
 
 
-def test_a_strangers_credentials_are_looked_at(world, running, anybodys_ctl):
+def test_a_strangers_credentials_are_looked_at(world, running):
     """Behind a door that somebody has opened; and what he sends is not read."""
     os.chmod(world.top["control_socket"], 0o666)
     for command in (("status",), ("pause", "sammel"), ("reload",)):
@@ -278,7 +273,7 @@ def test_a_strangers_credentials_are_looked_at(world, running, anybodys_ctl):
     assert ctl.status(world)["accounts"]["sammel"]["state"] != "paused"
 
 
-def test_a_strangers_socket_is_not_taken_for_the_daemon(world, directory, anybodys_ctl):
+def test_a_strangers_socket_is_not_taken_for_the_daemon(world):
     """Where the folder is his: root's multidropctl hears what it hears, and gives nothing away."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(world.top["control_socket"])

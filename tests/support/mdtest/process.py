@@ -44,9 +44,9 @@ def memory(pid):
     return found
 
 
-def occurrences(pid, needle):
-    """Where in its memory these bytes stand: one line for each."""
-    return [name for name, content in memory(pid) for _ in range(content.count(needle))]
+def occurrences(memory, needle):
+    """Where in a memory() these bytes stand: one line for each."""
+    return [name for name, content in memory for _ in range(content.count(needle))]
 
 
 def everything_shown(pid):
