@@ -317,7 +317,6 @@ PATIENT = {"timeout": "300s"}
 AGAIN = {"interval": "10m"}
 GIVEN_UP = dict(provider=PATIENT, account=AGAIN, sink=1, left=0, freed=True,
                 events=(FAILED + "TIMEOUT",))
-RELAY_GIVEN_UP = GIVEN_UP | dict(events=(DOWN + "TIMEOUT",))
 RELAY_LEFT = GIVEN_UP | dict(events=("message.delivered: ",))  # by another connection
 
 SLOW = {
@@ -340,10 +339,8 @@ SLOW = {
     "X11-inside-list": Case(pop3={"LIST": once(dead_behind(b"+OK\r\n"))}, **GIVEN_UP),
     "X11-noop": Case(pop3={"NOOP": once(dead)}, smtp={"dot": once(later)},
                      **GIVEN_UP | dict(relay={"dot_timeout": "60m"})),
-    **{f"X11-relay-{stage}": Case(smtp={stage: once(dead)}, **RELAY_GIVEN_UP)
-       for stage in ("greeting", "handshake", "EHLO", "STARTTLS")},
     **{f"X11-relay-{stage}": Case(smtp={stage: once(dead)}, **RELAY_LEFT)
-       for stage in ("MAIL", "RCPT", "DATA")},
+       for stage in ("greeting", "handshake", "EHLO", "STARTTLS", "MAIL", "RCPT", "DATA")},
     "X11-relay-inside-text": Case(smtp={"DATA": once(dead_behind(b"354 go ahead\r\n"))},
                                   mails=(LARGE,), **RELAY_LEFT),
     "X11-relay-dot": Case(smtp={"dot": once(dead)}, provider=PATIENT, freed=True,
