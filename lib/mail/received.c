@@ -343,7 +343,8 @@ void received_parse(struct strview value, struct received *out)
 	/* LMTP by pipe or socket, Exim's "with local": what stands behind `from` is no client. */
 	if (p.local && !out->ip.len && !p.two_clients)
 		out->has_from = false;
-	out->malformed = !out->invoked && !out->has_from && !out->by.len;
+	if (!out->invoked && !out->has_from && !out->by.len)
+		*out = (struct received){ .malformed = true };
 }
 
 bool ip_is_private(struct strview ip)

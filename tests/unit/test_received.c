@@ -150,6 +150,7 @@ static const struct line {
 	{ "no form that we know", "whatever it is" DATE, "- - - - bad" },
 	{ "empty", "", "- - - - bad" },
 	{ "stray )", "from x ) by mx.p.example" DATE, "- - - - bad" },
+	{ "by nobody, for somebody", "by () x for a@firma.example" DATE, "- - - - bad" },
 };
 
 static void put(struct strbuf *b, struct strview v)
