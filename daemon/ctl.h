@@ -18,8 +18,10 @@
 struct ctl_call {                          /* the command line, borrowed */
 	const char *config_path, *account; /* account NULL: not given */
 	const char *argument;              /* what stands behind the options, or NULL */
+	char *const *arguments;            /* all of it, NULL-terminated */
 	const char *to;                    /* --to, or NULL */
 	const char *socket;                /* --socket, or NULL */
+	const char *secrets;               /* --secrets, or NULL */
 	uint32_t samples;
 	bool json, yes, all, wait;
 	bool config_given; /* config_path is --config, not the default */
@@ -32,6 +34,9 @@ int ctl_held_show(const struct ctl_call *call);
 int ctl_held_release(const struct ctl_call *call);
 int ctl_held_discard(const struct ctl_call *call);
 int ctl_trace(const struct ctl_call *call);
+int ctl_import_fetchmailrc(const struct ctl_call *call);
+int ctl_import_getmailrc(const struct ctl_call *call);
+int ctl_import_pullmail(const struct ctl_call *call);
 int ctl_adopt(const struct ctl_call *call);
 int ctl_status(const struct ctl_call *call);
 int ctl_fetch(const struct ctl_call *call);

@@ -15,9 +15,16 @@ struct command {
 	const char *name, *options; /* the letters that it takes */
 	const char *arguments, *help;
 	const char *about; /* for its own --help */
-	enum { NO_ARGUMENT, ARGUMENT, MAY_HAVE_ARGUMENT } argument;
+	enum { NO_ARGUMENT, ARGUMENT, MAY_HAVE_ARGUMENT, ARGUMENTS } argument;
 	int (*run)(const struct ctl_call *call);
 };
+
+#define IMPORT_ABOUT                                                                               \
+	"Comments say what has no equivalent here, what was dangerous there, and, with DECIDE, "   \
+	"what\n"                                                                                   \
+	"is for you to decide. Passwords are never printed: --secrets writes each into a file of " \
+	"its\n"                                                                                    \
+	"own; without it, comments say what to write where. Then: multidropd --test-config.\n"
 
 static const struct command commands[] = {
 	{ "status", "csj", "[-c FILE|-s PATH] [--json] [ACCOUNT]",
@@ -77,6 +84,14 @@ static const struct command commands[] = {
 		"first;\n"
 		"messages are remembered for 30 days after they have left the provider's server.\n",
 		ARGUMENT, ctl_trace },
+	{ "import fetchmailrc", "S", "[--secrets DIR] FILE...",
+		"prints the configuration that does what a fetchmailrc does; offline", IMPORT_ABOUT,
+		ARGUMENTS, ctl_import_fetchmailrc },
+	{ "import getmailrc", "S", "[--secrets DIR] FILE...", "the same for getmail", IMPORT_ABOUT,
+		ARGUMENTS, ctl_import_getmailrc },
+	{ "import pullmail", "S", "[--secrets DIR] FILE...",
+		"the same for a batch file that calls pullmail", IMPORT_ABOUT, ARGUMENTS,
+		ctl_import_pullmail },
 	{ "adopt", "cy", "[-c FILE] [--yes] ACCOUNT",
 		"takes what lies in a maildrop as already delivered; one login",
 		"For moving from another fetcher: nothing is fetched, nothing is deleted now. From "
@@ -95,6 +110,7 @@ static const struct option options[] = {
 	{ "to", required_argument, NULL, 't' },
 	{ "yes", no_argument, NULL, 'y' },
 	{ "socket", required_argument, NULL, 's' },
+	{ "secrets", required_argument, NULL, 'S' },
 	{ "all", no_argument, NULL, 'A' },
 	{ "wait", no_argument, NULL, 'w' },
 	{ "version", no_argument, NULL, 'V' },
@@ -113,6 +129,7 @@ static const struct {
 	{ 'j', "      --json           print JSON\n" },
 	{ 't', "      --to ADDR        deliver to this address only\n" },
 	{ 'y', "      --yes            the messages may be deleted, as `keep` says\n" },
+	{ 'S', "      --secrets DIR    write the passwords there, DIR/ACCOUNT.pw, mode 0600\n" },
 	{ 'A', "      --all            every enabled account\n" },
 	{ 'w', "      --wait           end with the cycle, and tell how it went\n" },
 };
@@ -169,6 +186,9 @@ static int take_option(const struct command *c, int letter, struct ctl_call *cal
 	case 's':
 		call->socket = optarg;
 		break;
+	case 'S':
+		call->secrets = optarg;
+		break;
 	case 'A':
 		call->all = true;
 		break;
@@ -207,9 +227,12 @@ static int run_command(const struct command *c, int argc, char **argv)
 		return misuse(c, "--account is missing");
 	if (c->argument == ARGUMENT && argc - optind != 1)
 		return misuse(c, "one argument is wanted");
-	if (argc - optind > (c->argument != NO_ARGUMENT))
+	if (c->argument == ARGUMENTS && argc == optind)
+		return misuse(c, "a file is wanted");
+	if (c->argument != ARGUMENTS && argc - optind > (c->argument != NO_ARGUMENT))
 		return misuse(c, "too many words");
 	call.argument = argv[optind];
+	call.arguments = argv + optind;
 	int status = c->run(&call);
 	if (fflush(stdout) || ferror(stdout))
 		return ctl_fail("the result could not be written");

@@ -9,7 +9,8 @@ exim_libraries="libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0"
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-dev libconfuse-dev
 	libsystemd-dev libsqlite3-dev libidn2-dev libgsasl-dev libjansson-dev libseccomp-dev
 	libcmocka-dev"
-peer_packages="python3 openssl dovecot-pop3d dovecot-lmtpd dovecot-sieve postfix $exim_libraries"
+peer_packages="python3 openssl dovecot-pop3d dovecot-lmtpd dovecot-sieve postfix fetchmail getmail6
+	$exim_libraries"
 test_packages="python3-pytest clang-format-14 patch faketime valgrind"
 fuzz_packages="clang libclang-rt-dev"
 # The Debian package, and a machine to install it on.
