@@ -7,12 +7,14 @@
  * it is first used, and kept; what begins and ends a transaction, when the database is opened.
  */
 #include "store_impl.h"
+#include "system.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define BUSY_TIMEOUT_MS 10000 /* for `--once` beside a daemon */
 
@@ -396,8 +398,13 @@ static int check_place(const char *state_dir, const char *path, struct err *err)
 	if (st.st_mode & S_IWOTH)
 		return err_set(err, ERR_LOCAL, EPERM,
 			"state_dir %s: others may write to it; chmod 700 it", state_dir);
+	bool others = !geteuid() && st.st_uid;
 	if (!lstat(path, &st) && !S_ISREG(st.st_mode))
 		return err_set(err, ERR_LOCAL, ELOOP, "%s: not a regular file", path);
+	/* Else SQLite would make it root's; its other files take this one's owner. */
+	int fd = others ? open_private(state_dir, path) : -1;
+	if (fd >= 0)
+		close(fd);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,12 +35,29 @@ static void fill(struct rng *r, void *buf, size_t len)
 struct clock system_clock = { .now = now, .wall = wall };
 struct rng system_rng = { .fill = fill };
 
+int open_private(const char *dir, const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0 && errno == EEXIST)
+		return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0 && !geteuid() && (stat(dir, &st) || fchown(fd, st.st_uid, st.st_gid))) {
+		int error = errno;
+		unlink(path); /* nobody's else: it was not there a moment ago */
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
 int lock_file(const char *dir, const char *name, struct err *err)
 {
 	AUTO(strbuf_free) struct strbuf path = STRBUF_INIT;
 
 	strbuf_addf(&path, "%s/%s", dir, name);
-	int fd = open(path.ptr, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open_private(dir, path.ptr);
 	if (fd < 0)
 		return err_set(err, ERR_LOCAL, errno, "%s: %s", path.ptr, strerror(errno));
 	if (!flock(fd, LOCK_EX | LOCK_NB))

@@ -83,6 +83,19 @@ def untouched(config):
 
 # ---- the state directory ----
 
+def test_root_does_not_lock_the_daemon_out(world):
+    """An administrator tries it by hand before the service has ever run."""
+    expect(daemon.once(world), 0)
+    made = os.listdir(world.state)
+    assert "state.db" in made and "sammel.lock" in made
+    for name in made:
+        assert os.stat(os.path.join(world.state, name)).st_uid == OURS.pw_uid, name
+    world.accounts["sammel"]["interval"] = "1s"
+    world.provider_server.maildrop.append(("later", MAIL + b"more\r\n"))
+    expect(once(world), 0)
+    assert len(world.sink.transactions) == 2
+
+
 @pytest.mark.parametrize("user", [OURS, None], ids=["user", "root"])
 @pytest.mark.parametrize("name, status", [
     ("state.db", 73), ("sammel.lock", 75), (".session-fake-0.lock", 75)])
