@@ -121,23 +121,59 @@ static void check_password(struct import *i, const struct import_account *a, con
 			PASSWORD_MAX);
 }
 
-static void check_address(struct import *i, const struct import_account *a, enum import_key key)
+static void check_address(struct import *i, const struct import_account *a, struct strview text)
 {
-	AUTO(strbuf_free) struct strbuf shown = STRBUF_INIT;
-	const char *text = import_get(a, key);
+	AUTO(strbuf_free) struct strbuf shown = STRBUF_INIT, plain = STRBUF_INIT;
 	struct address parsed = { 0 };
 	struct err err;
 
-	if (!text)
-		return;
-	if (!address_parse(sv_str(text), &parsed, &err)) {
+	/* "*@domain" of a map has an address's form but for its star. */
+	strbuf_adds(&plain, sv_starts(text, SV("*@")) ? "x" : "");
+	strbuf_addv(&plain, sv_skip(text, sv_starts(text, SV("*@"))));
+	if (!address_parse(strbuf_view(&plain), &parsed, &err)) {
 		address_free(&parsed);
 		return;
 	}
-	escape_foreign(&shown, sv_str(text));
+	escape_foreign(&shown, text);
 	fault_add(&i->faults, a->place,
-		"mail would go to \"%s\", which is no mail address (%s); write NAME@DOMAIN there",
+		"mail would be for \"%s\", which is no mail address (%s); write NAME@DOMAIN there",
 		strbuf_str(&shown), err.text);
+}
+
+static void check_map(struct import *i, const struct import_account *a, struct strview line)
+{
+	struct strview left = sv_trim(sv_token(&line, '='));
+
+	check_address(i, a, left);
+	while (line.len)
+		check_address(i, a, sv_trim(sv_token(&line, ',')));
+}
+
+static void check_domain(struct import *i, const struct import_account *a, const char *text)
+{
+	AUTO(mem_freep) char *normal = domain_normal(sv_str(text + (*text == '.')));
+	AUTO(strbuf_free) struct strbuf shown = STRBUF_INIT;
+
+	if (normal)
+		return;
+	escape_foreign(&shown, sv_str(text));
+	fault_add(&i->faults, a->place, "\"%s\" is no domain; correct it", strbuf_str(&shown));
+}
+
+static void check_account(struct import *i, const struct import_account *a)
+{
+	static const enum import_key addresses[] = { KEY_RECIPIENT, KEY_POSTMASTER };
+	const struct string_list *map = &a->values[KEY_MAP], *domains = &a->values[KEY_DOMAINS];
+
+	check_password(i, a, a->password);
+	check_password(i, a, a->relay_password);
+	for (size_t k = 0; k < ARRAY_LEN(addresses); k++)
+		if (import_get(a, addresses[k]))
+			check_address(i, a, sv_str(import_get(a, addresses[k])));
+	for (size_t k = 0; k < map->n; k++)
+		check_map(i, a, sv_str(map->items[k]));
+	for (size_t k = 0; k < domains->n; k++)
+		check_domain(i, a, domains->items[k]);
 }
 
 void import_check(struct import *i, size_t from)
@@ -151,10 +187,7 @@ void import_check(struct import *i, size_t from)
 		if (!fine)
 			fault_add(&i->faults, a->place,
 				"a value of this entry holds a control character; remove it");
-		check_password(i, a, a->password);
-		check_password(i, a, a->relay_password);
-		check_address(i, a, KEY_RECIPIENT);
-		check_address(i, a, KEY_POSTMASTER);
+		check_account(i, a);
 	}
 }
 

@@ -231,7 +231,13 @@ static void test_fetchmail_faults(void **state)
 			{ "rc:1: the password is empty or holds a line" } },
 		{ POLL "user x pass '' is a", { "rc:1: the password is empty" } },
 		{ POLL "user \"a\nb\" pass c is a", { "rc:1: a value of this entry holds" } },
-		{ POLL USER "is 'a b'", { "rc:1: mail would go to \"a b@localhost\"" } },
+		{ POLL USER "is 'a b'", { "rc:1: mail would be for \"a b@localhost\"" } },
+		{ POLL "envelope X-E aka f.example " USER "is 'a b'=c d",
+			{ "rc:1: mail would be for \"a b@f.example\"" } },
+		{ POLL "envelope X-E aka f.example " USER "is a='b c' d",
+			{ "rc:1: mail would be for \"b c@localhost\"" } },
+		{ POLL "envelope X-E localdomains 'f..example' " USER "is *",
+			{ "rc:1: \"f..example\" is no domain" } },
 		{ "poll a.example proto bogus " USER "is a", { "rc:1: a protocol that" } },
 		{ POLL "pass " SECRET " is a", { "rc:1: no user" } },
 	};
@@ -295,7 +301,7 @@ static void test_getmail(void **state)
 		{ RETRIEVE "[destination]\ntype=MultiSorter\nlocals=('a','b\n",
 			{ "rc:9: no tuple" } },
 		{ SIMPLE "[destination]\ntype=MDA_lmtp\nhost=a\noverride=a b",
-			{ "rc:2: mail would go to \"a b@localhost\"" } },
+			{ "rc:2: mail would be for \"a b@localhost\"" } },
 	};
 
 	run(import_getmailrc, rows, ARRAY_LEN(rows));
@@ -319,7 +325,7 @@ static void test_pullmail(void **state)
 		{ "pullmail pop b " SECRET " /x:1", { "rc:1: an option that" } },
 		{ "pullmail pop b " SECRET " /s", { "rc:1: /s wants a value" } },
 		{ "pullmail pop b " SECRET " /ps:99999", { "rc:1: /ps and /ss" } },
-		{ "pullmail pop b " SECRET " /to:chef", { "rc:1: mail would go to \"chef\"" } },
+		{ "pullmail pop b " SECRET " /to:chef", { "rc:1: mail would be for \"chef\"" } },
 	};
 
 	run(import_pullmail, rows, ARRAY_LEN(rows));
