@@ -77,6 +77,8 @@ struct scan {
 	size_t depth;
 	enum { PARENS_NONE, PARENS_OPEN, PARENS_NAMED } parens;
 	char before; /* the last octet that was neither blank nor comment; a string counts as '"' */
+	bool password;     /* the last key is one */
+	int bare_password; /* the line of its value without quotes, if nothing else followed */
 };
 
 static char peek(const struct scan *s, size_t i)
@@ -168,6 +170,11 @@ static void word(struct scan *s)
 
 	while (is_word(peek(s, len)))
 		len++;
+	if (s->bare_password == s->place.line) {
+		fault_add(s->faults, s->place, "a password must stand in quotes");
+		s->rest.len = s->depth = 0; /* its second half is nobody's to read */
+		return;
+	}
 	for (next = len; is_blank(peek(s, next));)
 		next++;
 	if (peek(s, next) == '=' || (peek(s, next) == '+' && peek(s, next + 1) == '=')) {
@@ -175,6 +182,9 @@ static void word(struct scan *s)
 		if (!string_list_has(s->words, key))
 			string_list_add(s->words, sv_str(key));
 		free(key);
+		s->password = sv_starts(s->rest, SV("password"));
+	} else if (s->password && s->before == '=') {
+		s->bare_password = s->place.line;
 	}
 	take(s, len);
 }
@@ -200,6 +210,7 @@ static void close_brace(struct scan *s)
 	}
 	if (s->open[--s->depth].list && s->before == '{')
 		strbuf_adds(s->out, "\"" CONF_EMPTY_LIST "\"");
+	s->bare_password = 0;
 	take(s, 1);
 }
 

@@ -318,26 +318,11 @@ static void apply_default(
 	store_default(s, row);
 }
 
-/* "password = one two = three": the key is the second word of the password. */
-static bool behind_password(const struct conf_section *s, const struct conf_setting *set)
-{
-	for (const struct conf_setting *p = s->settings; p < set; p++)
-		if (sv_starts(sv_str(p->key), SV("password")) && p->place.file == set->place.file &&
-			p->place.line == set->place.line)
-			return true;
-	return false;
-}
-
 static void unknown_key(
 	struct conf_tree *t, const struct conf_section *s, const struct conf_setting *set)
 {
 	struct strbuf key AUTO(strbuf_free) = STRBUF_INIT;
 
-	if (behind_password(s, set)) {
-		fault_add(t->faults, set->place,
-			"an unknown key behind a password: a password must stand in quotes");
-		return;
-	}
 	escape_foreign(&key, sv_str(set->key));
 	if (s->title)
 		fault_add(t->faults, set->place, "unknown key \"%s\" in %s \"%s\"",
