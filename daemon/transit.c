@@ -53,7 +53,8 @@ static void on_settled(void *ctx, bool durable)
 
 void transit_settle(struct transit *t, enum item_state as)
 {
-	ensure(t->state != TRANSIT_SETTLED);
+	if (t->state == TRANSIT_SETTLED)
+		return; /* transit_failed() ends the session, and that what it has not received */
 	t->state = TRANSIT_SETTLED;
 	t->settle_as = as;
 	fetch_settling(t->fetch, t);

@@ -65,7 +65,7 @@ void transit_abort(struct transit *t, bool charged);
 /* ---- the ends of a message, for transit.c and deliver.c ---- */
 
 void transit_note(struct transit *t, struct log_entry *e);  /* logs with the message's fields */
-void transit_settle(struct transit *t, enum item_state as); /* after the commit, exactly once */
+void transit_settle(struct transit *t, enum item_state as); /* after the commit, once */
 void transit_leave(
 	struct transit *t, bool uncharge); /* for a later cycle; uncharge: not its fault */
 /* With a growing pause. charged: it may be the message's fault. */

@@ -41,7 +41,7 @@ class Disk:
     def __init__(self, path):
         self.path = path
         self.ballast = os.path.join(path, "ballast")
-        mount("-t", "tmpfs", "-o", f"size={DISK_OCTETS}", "none", path)
+        mount("-t", "tmpfs", "-o", f"size={DISK_OCTETS},mode=700", "none", path)
 
     def fill(self, leave=0):
         """Leaves so many octets."""
@@ -282,3 +282,23 @@ def test_missing_state_directory_K15(used):
     config.top["state_dir"] = os.path.join(config.directory, "nowhere")
     run = expect(daemon.run("-l", "json", "-c", config.write()), 73)
     assert run.log.find("state.failed") and len(used[2].transactions) == 1
+
+
+def test_locked_by_another_process_K13(config):
+    """For longer than is waited: the message stays, nothing ends, and the next cycle brings it."""
+    locks = []
+
+    def lock(session):
+        locks.append(sqlite3.connect(os.path.join(config.state, "state.db"), isolation_level=None,
+                                     check_same_thread=False))
+        locks[0].execute("BEGIN IMMEDIATE")
+
+    with Pop3Fake([mail("Nr 1")], {"RETR": [lock]}) as provider, Sink() as sink:
+        with daemon.Daemon(serve(config, provider, sink)) as running:
+            running.wait_event("state.failed")
+            assert sink.attempts == []
+            locks[0].close()
+            running.wait_event("cycle.failed")
+            again(running)
+            assert delivered(sink) == ["Nr 1"] and provider.maildrop == []
+            assert running.stop() == 0
