@@ -32,7 +32,8 @@ const char *const store_sql[] = {
 	[RENAME] = "UPDATE message SET uid = ?2 WHERE id = ?1",
 	[IDENTIFY] = "UPDATE message SET digest = ?2, message_id = ?3, sender = ?4, relay = ?5"
 		     " WHERE id = ?1 AND (digest IS NULL OR digest = ?2) RETURNING redirect",
-	[SAME] = "SELECT id, state FROM message WHERE account = ?1 AND uid = ?2 AND digest = ?3"
+	[SAME] = "SELECT id, state, attempts, deferrals, retry_at FROM message"
+		 " WHERE account = ?1 AND uid = ?2 AND digest = ?3"
 		 " AND forgotten_at IS NULL AND id <> ?4 ORDER BY id LIMIT 1 OFFSET ?5",
 	/* 1: DONE; 2: DELETED, which keeps the reason for it */
 	[STATE] = "UPDATE message SET state = ?2, state_at = ?4,"

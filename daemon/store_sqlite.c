@@ -205,17 +205,20 @@ int store_identify(struct store *s, int64_t id, const struct message_identity *w
 }
 
 int store_same(struct store *s, const char *account, int64_t except, const char *uid,
-	const uint8_t digest[STORE_DIGEST_OCTETS], uint32_t nth, int64_t *found,
-	enum message_state *state, struct err *err)
+	const uint8_t digest[STORE_DIGEST_OCTETS], uint32_t nth, struct stored_message *found,
+	struct err *err)
 {
 	sqlite3_stmt *st =
 		store_query(s, SAME, "ssdii", account, uid, digest, except, (int64_t)nth);
 	int rc = store_step(st);
 
-	*found = 0;
+	*found = (struct stored_message){ 0 };
 	if (rc == SQLITE_ROW) {
-		*found = sqlite3_column_int64(st, 0);
-		*state = (enum message_state)sqlite3_column_int(st, 1);
+		found->id = sqlite3_column_int64(st, 0);
+		found->state = (enum message_state)sqlite3_column_int(st, 1);
+		found->attempts = (uint32_t)sqlite3_column_int(st, 2);
+		found->deferrals = (uint32_t)sqlite3_column_int(st, 3);
+		found->retry_at = sqlite3_column_int64(st, 4);
 	}
 	sqlite3_reset(st);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : store_fail(s, err, "comparing messages");

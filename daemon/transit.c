@@ -233,19 +233,45 @@ static int name_by_content(struct transit *t, struct err *err)
 	return store_rename(t->fetch->env->store, t->row, t->uid, err);
 }
 
-/* The recorded row of this UID and content that no other message of the listing has claimed; 0:
+/* The recorded row of this UID and content that no other message of the listing has claimed; id 0:
  * none. */
-static int find_known(struct transit *t, int64_t *found, enum message_state *state, struct err *err)
+static int find_known(struct transit *t, struct stored_message *found, struct err *err)
 {
 	const struct maildrop *m = &t->fetch->maildrop;
 
 	for (uint32_t nth = 0;; nth++) {
 		if (store_same(t->fetch->env->store, t->fetch->account->name, t->row, uid_of(t),
-			    spool_digest(t->spool), nth, found, state, err))
+			    spool_digest(t->spool), nth, found, err))
 			return -1;
-		if (!*found || !maildrop_claimed(m, t->number, *found))
+		if (!found->id || !maildrop_claimed(m, t->number, found->id))
 			return 0;
 	}
+}
+
+/* The attempt, and the size that is listed now, are those of a row that was there already. */
+static int take_over(struct transit *t, struct stored_message *found, struct err *err)
+{
+	struct store *store = t->fetch->env->store;
+
+	return store_remove(store, t->row, err) ||
+			store_attempt(store, t->fetch->account->name, uid_of(t), t->listed_octets,
+				env_wall(t->fetch->env), &found->id, err)
+		? -1
+		: 0;
+}
+
+/* Not every recipient has it, says its row: as maildrop_plan() decides where the UID is enough. */
+static bool settle_unfinished(struct transit *t, const struct stored_message *found)
+{
+	t->attempts = found->attempts + 1;
+	t->deferrals = found->deferrals;
+	if (found->attempts >= MAILDROP_ATTEMPTS_MAX)
+		transit_hold(t, "failed " MAILDROP_ATTEMPTS_TEXT " times");
+	else if (maildrop_deferred(found->retry_at, env_wall(t->fetch->env)))
+		transit_leave(t, true);
+	else
+		return false; /* some of its recipients may have it: their outcomes stand there */
+	return true;
 }
 
 /*
@@ -255,23 +281,21 @@ static int find_known(struct transit *t, int64_t *found, enum message_state *sta
 static bool settle_known(struct transit *t)
 {
 	struct item *item = maildrop_item(&t->fetch->maildrop, t->number);
-	enum message_state state = MESSAGE_NEW;
+	struct stored_message found;
 	struct err err;
-	int64_t found;
 
-	if (find_known(t, &found, &state, &err) ||
-		(found && store_remove(t->fetch->env->store, t->row, &err))) {
+	if (find_known(t, &found, &err) || (found.id && take_over(t, &found, &err))) {
 		transit_failed(t, &err);
 		transit_settle(t, ITEM_LEFT);
 		return true;
 	}
-	if (!found)
+	if (!found.id)
 		return false;
-	t->row = item->row = found;
-	item->discard = state == MESSAGE_DISCARD;
-	if (state == MESSAGE_NEW)
-		return false; /* some of its recipients may have it: their outcomes stand there */
-	transit_settle(t, state == MESSAGE_HELD ? ITEM_HELD : ITEM_DONE);
+	t->row = item->row = found.id;
+	item->discard = found.state == MESSAGE_DISCARD;
+	if (found.state == MESSAGE_NEW)
+		return settle_unfinished(t, &found);
+	transit_settle(t, found.state == MESSAGE_HELD ? ITEM_HELD : ITEM_DONE);
 	return true;
 }
 

@@ -180,9 +180,9 @@ static bool listed_once(const struct maildrop *m, uint32_t at)
 		(at + 1 == m->n || strcmp(uid_of(m, m->order[at + 1]), uid));
 }
 
-static bool is_deferred(const struct item *it, wall_t now)
+bool maildrop_deferred(wall_t retry_at, wall_t now)
 {
-	return it->retry_at > now && it->retry_at - now <= MAILDROP_DEFER_MAX_MSEC;
+	return retry_at > now && retry_at - now <= MAILDROP_DEFER_MAX_MSEC;
 }
 
 /* What a message is whose one row is surely its own. */
@@ -194,7 +194,7 @@ static enum item_state known(const struct item *it, wall_t now)
 			return ITEM_VERIFY;
 		if (it->attempts >= MAILDROP_ATTEMPTS_MAX)
 			return ITEM_HELD;
-		return is_deferred(it, now) ? ITEM_LEFT : ITEM_WANTED;
+		return maildrop_deferred(it->retry_at, now) ? ITEM_LEFT : ITEM_WANTED;
 	case MESSAGE_DONE:
 	case MESSAGE_DISCARD:
 		return it->size_differs ? ITEM_VERIFY : ITEM_DONE;

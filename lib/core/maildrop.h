@@ -79,6 +79,8 @@ struct maildrop {
 	bool no_uidl; /* the server has no UIDL: the content is the identity */
 };
 
+/* Does a message wait for its next try? */
+bool maildrop_deferred(wall_t retry_at, wall_t now);
 void maildrop_init(struct maildrop *m, const struct conf_account *account, bool retr_deletes);
 void maildrop_free(struct maildrop *m);
 void maildrop_count(struct maildrop *m, uint32_t count);

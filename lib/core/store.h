@@ -98,12 +98,12 @@ struct message_identity {
 int store_identify(struct store *s, int64_t id, const struct message_identity *what,
 	char **redirect, struct err *err) must_check;
 /*
- * Another row of the same UID and content: *found is its id (0: none), *state how it stands, *nth
+ * Another row of the same UID and content: its id (0: none), state, attempts and deferrals; nth
  * chooses the first (0), second, ... such row, so that identical copies are told apart by number.
  */
 int store_same(struct store *s, const char *account, int64_t except, const char *uid,
-	const uint8_t digest[STORE_DIGEST_OCTETS], uint32_t nth, int64_t *found,
-	enum message_state *state, struct err *err) must_check;
+	const uint8_t digest[STORE_DIGEST_OCTETS], uint32_t nth, struct stored_message *found,
+	struct err *err) must_check;
 /* reason: for HELD, else NULL. now becomes done_at for DONE. */
 int store_state(struct store *s, int64_t id, enum message_state state, const char *reason,
 	wall_t now, struct err *err) must_check;

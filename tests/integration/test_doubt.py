@@ -133,3 +133,18 @@ def test_connection_that_breaks_before_the_content_charges_nobody(config):
         sink.behaviour.clear()
         expect(daemon.once(config), 0)
         assert provider.maildrop == [] and len(sink.transactions) == 1
+
+
+def test_message_without_uidl_that_is_never_answered_is_held(config):
+    """Its row is found by content alone: the attempts count all the same."""
+    with Pop3Fake([MAIL], {"UIDL": lambda _: "-ERR what?"}, capabilities=("USER",)) as provider, \
+            Sink({"dot": lambda _: CLOSE}) as sink:
+        serve(config, provider, sink)
+        for _ in range(ATTEMPTS_MAX):
+            assert not daemon.once(config).log.find("message.held")
+            no_pause(config)
+        run = daemon.once(config)
+        assert run.log.find("message.held", account="sammel"), repr(run)
+        assert marks(sink) == [False] + [True] * (ATTEMPTS_MAX - 1)
+        daemon.once(config)
+        assert len(sink.attempts) == ATTEMPTS_MAX and len(provider.maildrop) == 1

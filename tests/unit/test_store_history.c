@@ -222,15 +222,15 @@ static int count(void *ctx, const struct stored_message *m)
 static void history_is_out_of_the_way(void **state)
 {
 	struct fixture *fx = *state;
-	enum message_state how;
-	int64_t found, id = message(fx, "1", "<m@x>", "s@x");
+	struct stored_message found;
+	int64_t id = message(fx, "1", "<m@x>", "s@x");
 	int rows = 0;
 
-	OK(store_same(fx->store, "a", 0, "1", digest, 0, &found, &how, NULL));
-	assert_int_equal(found, id);
+	OK(store_same(fx->store, "a", 0, "1", digest, 0, &found, NULL));
+	assert_int_equal(found.id, id);
 	OK(store_forget(fx->store, id, fx->wall, NULL));
-	OK(store_same(fx->store, "a", 0, "1", digest, 0, &found, &how, NULL));
-	assert_int_equal(found, 0);
+	OK(store_same(fx->store, "a", 0, "1", digest, 0, &found, NULL));
+	assert_int_equal(found.id, 0);
 	OK(store_messages(fx->store, "a", count, &rows, NULL));
 	assert_int_equal(rows, 0);
 }

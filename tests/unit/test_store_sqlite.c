@@ -291,8 +291,8 @@ static const uint8_t digests[][STORE_DIGEST_OCTETS] = { "one", "two" };
 static void finds_the_same_content(void **state)
 {
 	struct fixture *fx = *state;
-	enum message_state how;
-	int64_t found, ids[4];
+	struct stored_message found;
+	int64_t ids[4];
 
 	for (size_t i = 0; i < 4; i++) { /* two copies, another content, another UID */
 		ids[i] = attempt(fx, i == 3 ? "V" : "U", 0);
@@ -318,10 +318,9 @@ static void finds_the_same_content(void **state)
 		{ "b", "U", 0, 0, 0, 0, 0 },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		how = 0;
 		OK(store_same(fx->store, rows[i].account, rows[i].except, rows[i].uid,
-			digests[rows[i].digest], rows[i].nth, &found, &how, NULL));
-		if (found != rows[i].found || how != rows[i].how)
+			digests[rows[i].digest], rows[i].nth, &found, NULL));
+		if (found.id != rows[i].found || found.state != rows[i].how)
 			fail_msg("row %zu", i);
 	}
 }
