@@ -122,15 +122,14 @@ void delivery_recorded(struct delivery *d, const struct stored_rcpt *s)
 	if (!r)
 		return; /* the map has changed: the new word counts */
 	r->in_doubt |= doubt;
-	if (s->outcome == OUTCOME_LATER || s->outcome == OUTCOME_PENDING)
-		return;
+	if (s->outcome == OUTCOME_LATER || s->outcome == OUTCOME_PENDING ||
+		s->outcome == OUTCOME_AGAIN ||
+		(s->outcome == OUTCOME_DOT && d->account->in_doubt == DOUBT_RESEND))
+		return; /* tried again, unless recipients_file does not have it any more */
 	if (s->outcome == OUTCOME_UNKNOWN && !s->code)
 		return; /* recipients_file said so, and has just been asked again */
 	set(r, s->outcome, s->code, s->reply);
 	r->changed = false;
-	if (s->outcome == OUTCOME_AGAIN ||
-		(s->outcome == OUTCOME_DOT && d->account->in_doubt == DOUBT_RESEND))
-		r->outcome = OUTCOME_PENDING;
 }
 
 void delivery_doubt(struct delivery *d, size_t index)
@@ -247,7 +246,7 @@ enum delivery_verdict delivery_verdict(struct delivery *d)
 		case OUTCOME_ACCEPTED:
 		case OUTCOME_SUPPRESSED:
 		case OUTCOME_DISCARDED:
-		case OUTCOME_AGAIN: /* recorded only: delivery_recorded() makes it PENDING */
+		case OUTCOME_AGAIN: /* recorded only: delivery_recorded() leaves it PENDING */
 			break;
 		}
 	}

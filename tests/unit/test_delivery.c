@@ -423,19 +423,22 @@ static void what_is_recorded_for_somebody_else_does_not_count(void **state)
 	assert_int_equal(d.n, 2); /* it was never tried: it need not be */
 }
 
-/* What recipients_file says counts as of today, also where an earlier word of it is on record. */
+/* What recipients_file says counts as of today, whatever is on record of an earlier try. */
 static void recipients_file_has_the_last_word(void **state)
 {
 	struct conf_account a = account_with(FAILED_HOLD, FAILED_HOLD, DOUBT_RESEND);
+	static const enum outcome recorded[] = { OUTCOME_UNKNOWN, OUTCOME_LATER, OUTCOME_DOT,
+		OUTCOME_AGAIN };
 
-	for (int listed = 0; listed < 2; listed++) {
+	for (size_t i = 0; i < 2 * ARRAY_LEN(recorded); i++) {
 		AUTO(delivery_free) struct delivery d;
+		bool listed = i % 2;
 		size_t indices[8];
 		delivery_init(&d, &a);
 		delivery_add(&d, "hans@firma.example", !listed);
 		delivery_recorded(&d,
-			&(struct stored_rcpt){ "hans@firma.example", false, OUTCOME_UNKNOWN, 0,
-				"not in recipients_file", 0, false });
+			&(struct stored_rcpt){ "hans@firma.example", false, recorded[i / 2], 0,
+				"said earlier", 0, false });
 		assert_int_equal(delivery_verdict(&d), listed ? DELIVERY_MORE : DELIVERY_HOLD);
 		assert_int_equal(delivery_next(&d, indices, 8), listed);
 	}
