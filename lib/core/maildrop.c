@@ -107,17 +107,21 @@ static uint32_t find_uid(const struct maildrop *m, const char *uid)
 	return low < m->n && !strcmp(uid_of(m, m->order[low]), uid) ? low : m->n;
 }
 
-/* An attempt whose content nobody has seen goes to the first message of its UID without one. */
+/*
+ * An attempt whose content nobody has seen goes to the first message of its UID without one; one
+ * that is held, of this size.
+ */
 static void take_probe(struct maildrop *m, uint32_t at, const struct stored_message *row)
 {
 	for (uint32_t end = at + PROBE_COPIES_MAX; at < m->n && at < end; at++) {
 		struct item *it = &m->items[m->order[at]];
 		if (strcmp(uid_of(m, m->order[at]), row->uid))
 			return;
-		if (it->probe)
+		if (it->probe || (row->state == MESSAGE_HELD && row->octets != it->octets))
 			continue;
 		it->probe = row->id;
 		it->probe_attempts = row->attempts;
+		it->probe_held = row->state == MESSAGE_HELD;
 		return;
 	}
 }
@@ -131,7 +135,9 @@ void maildrop_row(struct maildrop *m, const struct stored_message *row)
 		mem_grow(&m->absent, &m->cap_absent, m->nabsent + 1, sizeof *m->absent);
 		m->absent[m->nabsent++] = (struct absent){ row->id, missing };
 	}
-	if (row->state == MESSAGE_NEW && !row->digest)
+	/* Without UIDL a number and a size are no name for what a person has to look at. */
+	bool probe = row->state == MESSAGE_NEW || (row->state == MESSAGE_HELD && !m->no_uidl);
+	if (probe && !row->digest)
 		take_probe(m, at, row);
 	for (; at < m->n && !strcmp(uid_of(m, m->order[at]), row->uid); at++) {
 		struct item *it = &m->items[m->order[at]];
@@ -223,7 +229,7 @@ static enum item_state plan_verify(struct item *it)
 	it->verify = true;
 	it->row = it->probe;
 	it->attempts = it->probe_attempts;
-	return it->attempts >= MAILDROP_ATTEMPTS_MAX ? ITEM_HELD : ITEM_VERIFY;
+	return it->probe_held || it->attempts >= MAILDROP_ATTEMPTS_MAX ? ITEM_HELD : ITEM_VERIFY;
 }
 
 void maildrop_plan(struct maildrop *m, wall_t now)
@@ -359,8 +365,9 @@ bool maildrop_newly_held(const struct maildrop *m, uint32_t number)
 {
 	const struct item *it = &m->items[number - 1];
 
-	return it->state == ITEM_HELD && !it->retrieved &&
-		(!it->nrows || (it->nrows == 1 && it->recorded == MESSAGE_NEW));
+	if (it->state != ITEM_HELD || it->retrieved)
+		return false;
+	return it->verify ? !it->probe_held : !it->nrows || it->recorded == MESSAGE_NEW;
 }
 
 bool maildrop_may_quit(const struct maildrop *m)

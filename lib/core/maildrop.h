@@ -56,7 +56,8 @@ struct item {
 	bool verify;      /* compare the content before it is delivered */
 	bool discard;     /* DONE, and a person said that it goes, whatever `keep` says */
 	bool size_differs;
-	bool retrieved; /* in this session */
+	bool probe_held; /* `probe` waits for a person */
+	bool retrieved;  /* in this session */
 };
 
 struct maildrop {

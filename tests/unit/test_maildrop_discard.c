@@ -64,6 +64,43 @@ static void deletes_what_was_discarded(void **state)
 	}
 }
 
+/* What is held without being retrieved is said once, also where its UID has another row. */
+static void holds_nothing_in_silence(void **state)
+{
+	static const struct {
+		uint64_t listed;
+		uint32_t attempts; /* of a row whose content nobody has seen; 0: there is none */
+		enum message_state probe;
+		enum item_state item;
+		bool newly;
+	} rows[] = {
+		{ 50, 9, MESSAGE_NEW, ITEM_VERIFY, false },
+		{ 50, 10, MESSAGE_NEW, ITEM_HELD, true },
+		{ 50, 10, MESSAGE_HELD, ITEM_HELD, false },
+		{ 51, 10, MESSAGE_HELD, ITEM_VERIFY, false }, /* it was of another message */
+		{ 101, 0, MESSAGE_NEW, ITEM_HELD, true },     /* larger than max_size */
+		{ 101, 1, MESSAGE_HELD, ITEM_HELD, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO(maildrop_free) struct maildrop m;
+		list(&m, false, (const char *const[]){ "x" }, 1);
+		maildrop_size(&m, 1, rows[i].listed);
+		row(&m, "x", 49, MESSAGE_DONE);
+		if (rows[i].attempts)
+			maildrop_row(&m,
+				&(struct stored_message){ .id = 2,
+					.uid = "x",
+					.octets = rows[i].listed > 100 ? 101 : 50,
+					.state = rows[i].probe,
+					.attempts = rows[i].attempts });
+		maildrop_plan(&m, 0);
+		if (maildrop_item(&m, 1)->state != rows[i].item ||
+			maildrop_newly_held(&m, 1) != rows[i].newly)
+			fail_msg("row %zu: %d", i, maildrop_item(&m, 1)->state);
+	}
+}
+
 /* Retrieved and recognised by its content: only then it is known whether it was discarded. */
 static void deletes_what_turns_out_to_be_discarded(void **state)
 {
@@ -109,6 +146,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(deletes_what_was_discarded),
+		cmocka_unit_test(holds_nothing_in_silence),
 		cmocka_unit_test(deletes_what_turns_out_to_be_discarded),
 		cmocka_unit_test(discards_before_it_retrieves),
 		cmocka_unit_test(adopts_only_what_has_a_name_of_its_own),
