@@ -87,9 +87,10 @@ static const struct {
 	/* stdio */
 	{ "ioctl", 1, SCMP_CMP_EQ, TCGETS, 0 },
 	{ "ioctl", 1, SCMP_CMP_EQ, FIONREAD, 0 },
-	/* threads and malloc */
+	/* threads and malloc; libsystemd, which aborts without when a log entry needs a memfd */
 	{ "prctl", 0, SCMP_CMP_EQ, PR_SET_NAME, 0 },
 	{ "prctl", 0, SCMP_CMP_EQ, PR_SET_VMA, 0 },
+	{ "prctl", 0, SCMP_CMP_EQ, PR_GET_NAME, 0 },
 	/* asks, sets nothing */
 	{ "prlimit64", 2, SCMP_CMP_EQ, 0, 0 },
 };

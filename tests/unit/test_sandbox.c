@@ -132,6 +132,7 @@ static int resolve(void)
 CALL(read_file, open("/etc/passwd", O_RDONLY | O_CLOEXEC))
 CALL(spool_file, open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600))
 CALL(connect_out, socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0))
+CALL(ask_name, prctl(PR_GET_NAME, (char[16]){ "" })) /* libsystemd aborts if it fails */
 CALL(ask_limit, getrlimit(RLIMIT_NOFILE, &(struct rlimit){ 0 }))
 CALL(map_memory, map(PROT_READ | PROT_WRITE))
 
@@ -179,6 +180,7 @@ static void test_calls(void **state)
 		ROW(read_file, 0),
 		ROW(spool_file, 0),
 		ROW(connect_out, 0),
+		ROW(ask_name, 0),
 		ROW(ask_limit, 0),
 		ROW(map_memory, 0),
 	};
