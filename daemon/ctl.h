@@ -23,7 +23,7 @@ struct ctl_call {                          /* the command line, borrowed */
 	const char *socket;                /* --socket, or NULL */
 	const char *secrets;               /* --secrets, or NULL */
 	uint32_t samples;
-	bool json, yes, all, wait;
+	bool json, yes, all, wait, no_sandbox;
 	bool config_given; /* config_path is --config, not the default */
 };
 

@@ -161,7 +161,7 @@ int ctl_adopt(const struct ctl_call *call)
 				  "repeat it with --yes; else set keep = \"forever\" first",
 			account->name, fate(account));
 	else
-		status = ctl_session_run(&a.session, config, call->config_path);
+		status = ctl_session_run(&a.session, config, call);
 	if (!status)
 		status = report(&a);
 	maildrop_free(&a.maildrop);

@@ -160,7 +160,7 @@ static int probe_account(struct probe *p, struct config *config, const struct ct
 		return ctl_fail("%s: the account has no domains, and its user is no address: "
 				"which addresses are yours?",
 			a->name);
-	int status = ctl_session_run(&p->session, config, call->config_path);
+	int status = ctl_session_run(&p->session, config, call);
 	return status ? status : conclude(p, call);
 }
 

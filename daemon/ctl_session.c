@@ -223,7 +223,8 @@ static int take_permit(const struct config *config, const struct conf_account *a
 	return permit.wait_ms ? refuse_login(a, &permit) : 0;
 }
 
-static int log_in(struct ctl_session *s, const struct config *config, int runner)
+static int log_in(
+	struct ctl_session *s, const struct config *config, const struct ctl_call *call, int runner)
 {
 	struct err err;
 
@@ -231,7 +232,7 @@ static int log_in(struct ctl_session *s, const struct config *config, int runner
 		return ctl_fail("%s", err.text);
 	s->loop.runner = runner;
 	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail */
-	if (sandbox_close(&err))
+	if (!call->no_sandbox && sandbox_close(&err))
 		return ctl_fail("%s", err.text);
 	int status = take_permit(config, s->account); /* last: it counts from here */
 	if (!status)
@@ -239,25 +240,25 @@ static int log_in(struct ctl_session *s, const struct config *config, int runner
 	return status;
 }
 
-static int confine(struct config *config, const char *config_path, int *runner)
+static int confine(struct config *config, const struct ctl_call *call, int *runner)
 {
-	struct conf_commands commands = { .config_path = config_path, .config = config };
+	struct conf_commands commands = { .config_path = call->config_path, .config = config };
 	struct runner_ops listed = conf_commands_ops(&commands);
 	struct err err;
 
-	if (sandbox_begin(&err) || runner_start(&listed, runner, &err))
+	if ((!call->no_sandbox && sandbox_begin(&err)) || runner_start(&listed, runner, &err))
 		return ctl_fail("%s", err.text);
 	return 0;
 }
 
-int ctl_session_run(struct ctl_session *s, struct config *config, const char *config_path)
+int ctl_session_run(struct ctl_session *s, struct config *config, const struct ctl_call *call)
 {
 	struct locks locks;
 	struct err err;
 	int runner, status = ctl_become_owner(config->state_dir);
 
 	if (!status)
-		status = confine(config, config_path, &runner);
+		status = confine(config, call, &runner);
 	if (status)
 		return status;
 	int rc = locks_take(&locks, config->state_dir, s->account, &err);
@@ -270,7 +271,7 @@ int ctl_session_run(struct ctl_session *s, struct config *config, const char *co
 			s->account->name);
 	if (rc)
 		return ctl_fail("%s", err.text);
-	status = log_in(s, config, runner);
+	status = log_in(s, config, call, runner);
 	locks_drop(&locks);
 	if (s->loop.base)
 		loop_free(&s->loop);

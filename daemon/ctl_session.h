@@ -24,10 +24,10 @@ struct ctl_session {
 };
 
 /*
- * The whole session, in the daemon's sandbox, which is not left any more. 0: there was one, *s says
- * how it ended; else the exit status.
+ * The whole session, in the daemon's sandbox unless the call does without; it is not left any more.
+ * 0: there was one, *s says how it ended; else the exit status.
  */
-int ctl_session_run(struct ctl_session *s, struct config *config, const char *config_path);
+int ctl_session_run(struct ctl_session *s, struct config *config, const struct ctl_call *call);
 void ctl_session_fail(struct ctl_session *s, const struct err *err);
 void ctl_session_end(struct ctl_session *s);  /* without QUIT */
 void ctl_session_quit(struct ctl_session *s); /* what fails from here on, does not count */

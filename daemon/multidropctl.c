@@ -57,7 +57,7 @@ static const struct command commands[] = {
 		"with the trust boundary, the verdict on each candidate line, the recipients, the\n"
 		"envelope sender and what would be done. Nothing is sent or stored.\n",
 		ARGUMENT, ctl_explain },
-	{ "probe", "acnj", "-a ACCOUNT [-c FILE] [--samples N] [--json]",
+	{ "probe", "acnjN", "-a ACCOUNT [-c FILE] [--samples N] [--json] [--no-sandbox]",
 		"which header of a maildrop carries the recipient; one login",
 		"Logs in once (locks, min_interval and login_limit hold as for the daemon), reads "
 		"the\n"
@@ -92,7 +92,7 @@ static const struct command commands[] = {
 	{ "import pullmail", "S", "[--secrets DIR] FILE...",
 		"the same for a batch file that calls pullmail", IMPORT_ABOUT, ARGUMENTS,
 		ctl_import_pullmail },
-	{ "adopt", "cy", "[-c FILE] [--yes] ACCOUNT",
+	{ "adopt", "cyN", "[-c FILE] [--yes] [--no-sandbox] ACCOUNT",
 		"takes what lies in a maildrop as already delivered; one login",
 		"For moving from another fetcher: nothing is fetched, nothing is deleted now. From "
 		"then on\n"
@@ -113,6 +113,7 @@ static const struct option options[] = {
 	{ "secrets", required_argument, NULL, 'S' },
 	{ "all", no_argument, NULL, 'A' },
 	{ "wait", no_argument, NULL, 'w' },
+	{ "no-sandbox", no_argument, NULL, 'N' },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -132,6 +133,9 @@ static const struct {
 	{ 'S', "      --secrets DIR    write the passwords there, DIR/ACCOUNT.pw, mode 0600\n" },
 	{ 'A', "      --all            every enabled account\n" },
 	{ 'w', "      --wait           end with the cycle, and tell how it went\n" },
+	{ 'N',
+		"      --no-sandbox     where the kernel or a container refuses it, as for the "
+		"daemon\n" },
 };
 
 static int help(void)
@@ -208,6 +212,9 @@ static int take_option(const struct command *c, int letter, struct ctl_call *cal
 		break;
 	case 'y':
 		call->yes = true;
+		break;
+	case 'N':
+		call->no_sandbox = true;
 		break;
 	}
 	return -1;

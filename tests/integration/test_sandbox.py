@@ -182,3 +182,20 @@ def test_it_does_not_run_without(config):
         assert "--no-sandbox" in entry["reason"] and provider.connections == 0
         expect(run("--no-sandbox"), 0)
         assert len(sink.transactions) == 1
+
+
+def test_nor_does_the_tool_that_logs_in(config):
+    with Pop3Fake([MAIL]) as provider:
+        fake_provider(config, provider)
+        config.relay("house", port=1)
+        config.account("sammel", "fake", "house", PASSWORD)
+        command = [ctl.program(), "adopt", "--yes", "-c", config.write(), "sammel"]
+
+        def run(*more):
+            return subprocess.run([*command, *more], capture_output=True, text=True, timeout=60,
+                                  preexec_fn=forbid_seccomp, env=daemon.environment())
+        refused = run()
+        assert refused.returncode == 1 and "--no-sandbox" in refused.stderr
+        assert provider.connections == 0
+        done = run("--no-sandbox")
+        assert done.returncode == 0, done.stderr
