@@ -5,6 +5,7 @@
 #include "log_sink.h"
 #include "runner.h"
 #include "sandbox.h"
+#include "system.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -167,6 +168,7 @@ int main(int argc, char **argv)
 	AUTO(mem_freep) char **only = mem_zalloc((size_t)argc * sizeof *only);
 	struct command c = { .level = LVL_INFO,
 		.app = { .config_path = CONF_FILE_DEFAULT, .sandbox = true } };
+	fill_standard_descriptors();
 	int status = parse(argc, argv, only, &c);
 	struct err err;
 

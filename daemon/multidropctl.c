@@ -6,6 +6,7 @@
  */
 #include "conf_file.h"
 #include "ctl.h"
+#include "system.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -264,6 +265,7 @@ int main(int argc, char **argv)
 	const char *word = argc > 1 ? argv[1] : "";
 	int words;
 
+	fill_standard_descriptors();
 	if (!strcmp(word, "-V") || !strcmp(word, "--version"))
 		return puts("multidropctl " MULTIDROPD_VERSION) < 0;
 	if (!strcmp(word, "-h") || !strcmp(word, "--help"))

@@ -8,6 +8,12 @@ extern struct clock system_clock; /* CLOCK_BOOTTIME and CLOCK_REALTIME */
 extern struct rng system_rng;     /* getrandom(2) */
 
 /*
+ * First of all: standard descriptors that are closed are taken, for a socket or file of ours in
+ * their place would get what is printed and logged. To write there still fails.
+ */
+void fill_standard_descriptors(void);
+
+/*
  * Opens a file in the state directory for reading and writing, and makes it, for its owner only. As
  * root, it is the directory's owner's: his daemon has to open it after us. -1 with errno.
  */

@@ -141,6 +141,19 @@ def test_without_it_the_log_says_what_to_do(running):
     assert "restart multidropd" in running.log.find("cycle.failed")[0]["reason"]
 
 
+def test_without_standard_descriptors(config):
+    """Nothing of ours takes their place: neither the runner's socket nor one that is logged to."""
+    with Pop3Fake([MAIL]) as provider, Sink() as sink:
+        fake_provider(config, provider)
+        config.relay("house", port=sink.port)
+        from_command(config.account("sammel", "fake", "house", PASSWORD))
+        done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", daemon.program(),
+                               "--once", "-c", config.write()], env=daemon.environment(),
+                              timeout=60)
+        assert done.returncode == 0
+        assert len(sink.transactions) == 1
+
+
 # ---- where it cannot be closed ----
 
 class _Instruction(ctypes.Structure):
