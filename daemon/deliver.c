@@ -290,7 +290,7 @@ static void give_up(struct transit *t)
 		&(struct log_entry){ .event = EV_MESSAGE_DEFERRED,
 			.text = "connections to the relay broke in its transaction: left for a "
 				"later cycle" });
-	transit_defer(t, t->broke);
+	transit_defer(t, t->broke || delivery_lost_answer(&t->delivery));
 }
 
 /* Everything that can be sent now is submitted; without a job left, the message has its end. */

@@ -17,7 +17,9 @@ static int forget_absent(struct fetch *f, struct err *err)
 	struct store *store = f->env->store;
 	bool quit_ok;
 
-	if (store_quit_ok(store, f->account->name, &quit_ok, err))
+	/* It was true of the session before this one; of this one QUIT will tell. */
+	if (store_quit_ok(store, f->account->name, &quit_ok, err) ||
+		(quit_ok && store_set_quit_ok(store, f->account->name, false, err)))
 		return -1;
 	for (size_t i = 0; i < f->maildrop.nabsent; i++) {
 		const struct absent *a = &f->maildrop.absent[i];

@@ -100,9 +100,10 @@ static void session_end(struct session *s, const struct err *err, const char *re
 	relay_unref(r);
 }
 
-/* Closes without a dot: the server discards what it has of the message. */
+/* Closes without a dot, for a reason of our own: the server discards what it has of the message. */
 static void abandon(struct session *s, const struct err *err)
 {
+	s->job->body_begun = false;
 	relay_set_outcomes(s->job, SMTP_PENDING, SMTP_CONNECTION);
 	session_end(s, err, NULL);
 }

@@ -76,7 +76,8 @@ struct store {
 	sqlite3_stmt *stmts[STATEMENT_COUNT];
 	struct owed_list owed; /* outcomes of this transaction, or of one that failed */
 	bool open;             /* a transaction is open */
-	bool unsynced;         /* commits have been written that the disk may not have yet */
+	int64_t next_id; /* of a message: the id of one that was rolled back is never another's */
+	bool unsynced;   /* commits have been written that the disk may not have yet */
 	char *path;
 	struct store_schema schema;
 };

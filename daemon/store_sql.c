@@ -23,8 +23,10 @@ const char *const store_sql[] = {
 	[MESSAGES] = "SELECT id, uid, octets, attempts, state, done_at, missing, retry_at,"
 		     " deferrals, digest IS NOT NULL FROM message"
 		     " WHERE account = ?1 AND forgotten_at IS NULL",
-	[ATTEMPT_NEW] = "INSERT INTO message(account, uid, octets, attempts, state, first_at)"
-			" VALUES(?1, ?2, ?3, 1, 0, ?4)",
+	/* ?5: beyond each id that a transaction may have given and not kept */
+	[ATTEMPT_NEW] = "INSERT INTO message(id, account, uid, octets, attempts, state, first_at)"
+			" VALUES(max(?5, (SELECT coalesce(max(id), 0) + 1 FROM message)), ?1, ?2,"
+			" ?3, 1, 0, ?4)",
 	[ATTEMPT_MORE] = "UPDATE message SET attempts = attempts + 1, octets = ?2 WHERE id = ?1",
 	[UNCHARGE] = "UPDATE message SET attempts = max(attempts - 1, 0) WHERE id = ?1",
 	[DEFER] = "UPDATE message SET attempts = max(attempts - ?2, 0), deferrals = deferrals + 1,"
@@ -48,7 +50,8 @@ const char *const store_sql[] = {
 	[RCPTS] = "SELECT address, postmaster, outcome, code, reply, at, in_doubt FROM rcpt"
 		  " WHERE message = ?1",
 	[RCPT] = "INSERT INTO rcpt(message, address, postmaster, outcome, code, reply, at,"
-		 " in_doubt) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET"
+		 " in_doubt) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
+		 " WHERE EXISTS(SELECT 1 FROM message WHERE id = ?1) ON CONFLICT DO UPDATE SET"
 		 " outcome = ?4, code = ?5, reply = ?6, at = ?7, in_doubt = ?8",
 	[RCPT_OWED] = "UPDATE rcpt SET outcome = ?4, code = ?5, reply = ?6, at = ?7,"
 		      " in_doubt = ?8"

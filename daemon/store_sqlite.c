@@ -136,6 +136,16 @@ static const char *text(sqlite3_stmt *st, int i)
 
 /* ---- messages ---- */
 
+/* A row that went with a transaction that failed: what is told of its message must not look stored.
+ */
+static int change_existing(struct store *s, int64_t id, int rc, struct err *err)
+{
+	if (rc || sqlite3_changes(s->db))
+		return rc;
+	return err_set(err, ERR_LOCAL, 0, "%s: the record of message %lld is gone", s->path,
+		(long long)id);
+}
+
 int store_messages(
 	struct store *s, const char *account, store_message_fn *fn, void *ctx, struct err *err)
 {
@@ -167,9 +177,11 @@ int store_attempt(struct store *s, const char *account, const char *uid, uint64_
 {
 	if (*id)
 		return store_change(s, err, ATTEMPT_MORE, "ii", *id, (int64_t)octets);
-	if (store_change(s, err, ATTEMPT_NEW, "ssii", account, uid, (int64_t)octets, now))
+	if (store_change(
+		    s, err, ATTEMPT_NEW, "ssiii", account, uid, (int64_t)octets, now, s->next_id))
 		return -1;
 	*id = sqlite3_last_insert_rowid(s->db);
+	s->next_id = *id + 1;
 	return 0;
 }
 
@@ -227,7 +239,8 @@ int store_same(struct store *s, const char *account, int64_t except, const char 
 int store_state(struct store *s, int64_t id, enum message_state state, const char *reason,
 	wall_t now, struct err *err)
 {
-	return store_change(s, err, STATE, "iisi", id, (int64_t)state, reason, now);
+	return change_existing(
+		s, id, store_change(s, err, STATE, "iisi", id, (int64_t)state, reason, now), err);
 }
 
 int store_missing(struct store *s, int64_t id, uint32_t listings, struct err *err)
@@ -274,7 +287,9 @@ int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struc
 int store_rcpt(
 	struct store *s, int64_t id, const struct stored_rcpt *r, wall_t now, struct err *err)
 {
-	int rc = change_rcpt(s, RCPT, &(struct owed){ .message = id, .rcpt = *r, .at = now }, err);
+	int rc = change_existing(s, id,
+		change_rcpt(s, RCPT, &(struct owed){ .message = id, .rcpt = *r, .at = now }, err),
+		err);
 
 	if (r->outcome != OUTCOME_PENDING && r->outcome != OUTCOME_DOT)
 		owed_add(&s->owed, id, r, now);

@@ -304,6 +304,32 @@ static void notes_content_in_doubt(void **state)
 	assert_int_equal(seen.message, 0);
 }
 
+/*
+ * What was rolled back has no record, and its id is no other message's: whoever still holds it
+ * cannot tell anything of that one.
+ */
+static void a_row_that_was_rolled_back_stays_away(void **state)
+{
+	struct stored_rcpt accepted = { .address = "hans@x", .outcome = OUTCOME_ACCEPTED };
+	struct fixture *fx = *state;
+	int64_t lost = 0, other = 0;
+	struct err err = { 0 };
+
+	OK(store_attempt(fx->store, "a", "UID1", 500, fx->wall, &lost, NULL));
+	store_rollback(fx->store);
+	OK(store_attempt(fx->store, "a", "UID2", 500, fx->wall, &other, NULL));
+	OK(store_commit(fx->store, NULL));
+	assert_int_not_equal(lost, other);
+	assert_int_equal(store_rcpt(fx->store, lost, &accepted, fx->wall, &err), -1);
+	assert_non_null(strstr(err.text, "is gone"));
+	assert_int_equal(store_state(fx->store, lost, MESSAGE_DONE, NULL, fx->wall, &err), -1);
+	OK(store_rcpt(fx->store, other, &accepted, fx->wall, NULL));
+	OK(store_rcpt(
+		fx->store, other, &accepted, fx->wall, NULL)); /* the same again is a change */
+	OK(store_state(fx->store, other, MESSAGE_DONE, NULL, fx->wall, NULL));
+	OK(store_commit(fx->store, NULL));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -318,6 +344,7 @@ int main(void)
 		TEST(history_ends_in_portions_oldest_first),
 		TEST(what_is_adopted_is_done),
 		TEST(notes_content_in_doubt),
+		TEST(a_row_that_was_rolled_back_stays_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
