@@ -229,3 +229,18 @@ def test_p54_listed_newest_first_none_is_skipped(config):
         expect(daemon.once(config), 0)
         assert provider.said("RETR") == ["RETR 1", "RETR 2", "RETR 3"]
         assert subjects(sink) == ["drei", "eins", "zwei"] and provider.maildrop == []
+
+
+def test_only_listings_behind_a_confirmed_quit_forget_a_message(config):
+    """Missing from two listings, the second behind a session whose QUIT nobody answered: it is
+    known when it is listed again."""
+    with Pop3Fake(mails("eins")) as provider, Sink() as sink:
+        serve(config, provider, sink, keep="forever")
+        expect(daemon.once(config), 0)
+        there, provider.maildrop = provider.maildrop, []
+        for _ in range(2):
+            provider.behaviour["QUIT"] = [quit_not_done]
+            daemon.once(config)
+        provider.maildrop = there
+        expect(daemon.once(config), 0)
+        assert len(provider.said("RETR")) == 1 and subjects(sink) == ["eins"]
