@@ -24,17 +24,6 @@ static bool among(const char *const *words, size_t n, const char *word)
 	return false;
 }
 
-static void add_quoted(struct strbuf *out, const char *text)
-{
-	strbuf_addc(out, '"');
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			strbuf_addc(out, '\\');
-		strbuf_addc(out, *text);
-	}
-	strbuf_addc(out, '"');
-}
-
 static void add_list(struct strbuf *out, const char *key, char *const *items, size_t n)
 {
 	if (!n)
@@ -42,7 +31,7 @@ static void add_list(struct strbuf *out, const char *key, char *const *items, si
 	strbuf_addf(out, "\t%s = {", key);
 	for (size_t i = 0; i < n; i++) {
 		strbuf_adds(out, i ? ", " : " ");
-		add_quoted(out, items[i]);
+		config_quote(out, items[i]);
 	}
 	strbuf_adds(out, " }\n");
 }
@@ -58,7 +47,7 @@ static void add_values(struct strbuf *out, const struct conf_setting *set)
 		AUTO(mem_freep)
 		char *whole = is_path && *text ? conf_resolve(set->place.file, text) : NULL;
 		strbuf_adds(out, i ? ", " : "");
-		add_quoted(out, whole ? whole : text);
+		config_quote(out, whole ? whole : text);
 	}
 	strbuf_adds(out, braces ? " }\n" : "\n");
 }
@@ -81,7 +70,7 @@ static void add_settings(struct strbuf *out, const struct conf_section *s, bool 
 static void add_rule(struct strbuf *out, const struct survey_row *row)
 {
 	strbuf_adds(out, "\tenvelope ");
-	add_quoted(out, row->header);
+	config_quote(out, row->header);
 	strbuf_addf(out, " {\n\t\tposition = \"%s\"\n\t\tpick = \"%s\"\n\t}\n",
 		survey_position_name(row->best), survey_pick_name(row->pick));
 }
@@ -124,7 +113,7 @@ static void add_sections(struct strbuf *out, const struct probe_report *r,
 	add_settings(out, account, r->domain);
 	if (r->domain) {
 		strbuf_adds(out, "\tdomains = { ");
-		add_quoted(out, r->domain);
+		config_quote(out, r->domain);
 		strbuf_adds(out, " }\n");
 	}
 	strbuf_adds(out, "}\n");

@@ -470,6 +470,17 @@ static void check_account(struct conf_account *a, struct faults *f)
 			a->name, a->provider->name);
 }
 
+void config_quote(struct strbuf *out, const char *text)
+{
+	strbuf_addc(out, '"');
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			strbuf_addc(out, '\\');
+		strbuf_addc(out, *text);
+	}
+	strbuf_addc(out, '"');
+}
+
 void config_check(struct config *c, struct faults *f)
 {
 	for (size_t i = 0; i < c->nproviders; i++)

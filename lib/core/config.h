@@ -194,6 +194,9 @@ void fault_add(struct faults *f, struct conf_place place, const char *fmt, ...) 
 void fault_warn(struct faults *f, struct conf_place place, const char *fmt, ...) format_like(3, 4);
 void faults_free(struct faults *f);
 
+/* Appends a text as a configuration file has it: in quotes, with what needs it escaped. */
+void config_quote(struct strbuf *out, const char *text);
+
 /*
  * Cross-checks within and between sections (names resolved already), and fills each account's
  * `rules`.

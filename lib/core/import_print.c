@@ -64,17 +64,6 @@ struct printer {
 
 /* ---- pieces ---- */
 
-static void add_quoted(struct strbuf *out, const char *text)
-{
-	strbuf_addc(out, '"');
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			strbuf_addc(out, '\\');
-		strbuf_addc(out, *text);
-	}
-	strbuf_addc(out, '"');
-}
-
 static void add_list(struct strbuf *out, const char *name, const struct string_list *l)
 {
 	const char *between = l->n > 1 ? "\n\t\t" : " ";
@@ -82,7 +71,7 @@ static void add_list(struct strbuf *out, const char *name, const struct string_l
 	strbuf_addf(out, "\t%s = {", name);
 	for (size_t i = 0; i < l->n; i++) {
 		strbuf_addf(out, "%s%s", i ? "," : "", between);
-		add_quoted(out, l->items[i]);
+		config_quote(out, l->items[i]);
 	}
 	strbuf_adds(out, l->n > 1 ? "\n\t}\n" : " }\n");
 }
@@ -102,7 +91,7 @@ static void add_value(struct strbuf *out, const struct import_account *a, size_t
 	if (keys[key].how == BARE)
 		strbuf_adds(out, l->items[0]);
 	else
-		add_quoted(out, l->items[0]);
+		config_quote(out, l->items[0]);
 	if (keys[key].how == ENVELOPE)
 		strbuf_addf(out, " {\n\t\tposition = \"top\"\n\t\tpick = \"%s\"\n\t}",
 			pick ? pick : "first");
@@ -214,7 +203,7 @@ static void add_password_file(struct printer *p, const char *prefix, const char 
 		strbuf_addf(p->out, "\t# write the password from %s:%d into this file, mode 0600\n",
 			place->file, place->line);
 	strbuf_adds(p->out, "\tpassword_file = ");
-	add_quoted(p->out, strbuf_str(&path));
+	config_quote(p->out, strbuf_str(&path));
 	strbuf_addc(p->out, '\n');
 	if (!password || !p->secrets)
 		return;
