@@ -244,7 +244,8 @@ void import_pullmail(struct import *i, const char *file, struct strview text)
 	else
 		import_note_all(i,
 			"pullmail was run by something else, such as a planned task, which has to "
-			"stop. `interval` is the default, 10m. What it took was deleted at the "
-			"provider, as here.");
+			"stop. `interval` is the default, 10m. Look whether what it took is "
+			"still at the provider: if so, adopt it before the first cycle, or it "
+			"comes again.");
 	import_check(i, from);
 }
