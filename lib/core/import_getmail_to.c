@@ -59,8 +59,15 @@ static void users_of(
 
 	if (type && !strcmp(type, "MultiDestination") && depth < NESTED_MAX) {
 		gm_tuple(r, section, "destinations", &more);
-		for (size_t i = 0; i < more.n; i++)
+		for (size_t i = 0; i < more.n; i++) {
+			size_t known = users->n;
 			users_of(r, more.items[i], users, depth + 1);
+			if (users->n == known)
+				import_note(r->a, IMPORT_ACCOUNT,
+					IMPORT_DECIDE "%s: whose that is cannot be told; nothing "
+						      "goes there.",
+					more.items[i]);
+		}
 		string_list_free(&more);
 		return;
 	}

@@ -32,9 +32,12 @@ class World:
         self.sink, self.lmtp = sink, lmtp
         self.log = os.path.join(directory, "mda.log")
         mda = self.file("mda", MDA.replace("@LOG@", self.log), 0o755)
+        fingerprint = subprocess.check_output(
+            ["openssl", "x509", "-in", dovecot.certificate.cert, "-noout", "-md5",
+             "-fingerprint"], text=True).strip().partition("=")[2]
         self.values = {"BOX": box, "BOX2": self.box2, "PASSWORD": PASSWORD, "CA": ca.cert,
-                       "POP3": dovecot.pop3, "POP3S": dovecot.pop3s, "SMTP": sink.port,
-                       "LMTP": lmtp.port, "MDA": mda,
+                       "MD5": fingerprint, "POP3": dovecot.pop3, "POP3S": dovecot.pop3s,
+                       "SMTP": sink.port, "LMTP": lmtp.port, "MDA": mda,
                        "SECRET": self.file("secret", PASSWORD)}
         self.secrets = os.path.join(directory, "secrets")
         os.mkdir(self.secrets)
@@ -63,6 +66,8 @@ class World:
             if qmail:
                 message = message.replace(b"Delivered-To: box17@", b"X-Mailbox: box17@").replace(
                     b"X-Original-To: ", b"Delivered-To: firma-")
+            if qmail == "chain":  # the last step is on top: the mailbox
+                message = b"Delivered-To: firma-sammel@firma.example\r\n" + message
             self.dovecot.put(self.box, message)
         return self
 
@@ -143,6 +148,8 @@ def both(world, name, qmail=False):
     ("localdomains.fetchmailrc", False),
     ("map.fetchmailrc", False),
     ("qmail.fetchmailrc", True),
+    ("chain.fetchmailrc", "chain"),
+    ("pinned.fetchmailrc", False),
     ("keep.fetchmailrc", False),
     ("lmtp.fetchmailrc", False),
     ("lmtp.getmailrc", False),
@@ -172,6 +179,32 @@ def test_two_users_of_a_server_share_its_section(world):
     assert text.count("\nprovider ") == text.count("\nrelay ") == 1 and \
         text.count("\naccount ") == 2
     assert world.ours(conf) == original
+
+
+def test_defaults_hold_for_all_and_skip_is_not_polled(world):
+    path = world.fixture("defaults.fetchmailrc")
+
+    def fill():
+        world.fill(["irgendwer"])
+        world.dovecot.put(world.box2, messages.stored("eva", "fuer Hans"))
+    fill()
+    original = world.original(path)
+    assert [who for who, _ in original] == ["eva@firma.example", "hans@firma.example"]
+    fill()
+    conf, text = world.imported(path)
+    assert text.count("enabled = false") == 1 and text.count("fetch_limit = 50") == 3
+    assert world.ours(conf) == original
+
+
+def test_fetchmail_hands_to_a_program(world):
+    """On purpose otherwise, and the text says so: a certificate is checked, no program is run."""
+    path, original = both(world, "mda.fetchmailrc")
+    trusting = ('tls = "implicit"', f'tls = "implicit"\n\ttls_ca_file = "{world.values["CA"]}"')
+    conf, text = world.imported(path, *to_local_relay(world), trusting)
+    for said in ("mda", "preconnect", "postconnect", "no sslcertck"):
+        assert re.search(f"DECIDE: .*{said}", text.replace("\n# ", " ")), said
+    inside = [o for o in original if o[0].endswith("@firma.example")]
+    assert len(inside) == 4 and [o for o in world.ours(conf) if "alt" not in o[1]] == inside
 
 
 def test_what_fetchmail_guesses_is_unresolved_here(world):
@@ -210,6 +243,40 @@ def test_getmail_sorts_by_expressions(world):
     assert world.dovecot.count(world.box) == len(MULTIDROP)
 
 
+def local_parts(mail):
+    return sorted((who.split("@")[0], subject) for who, subject in mail)
+
+
+def test_getmail_sorts_to_several(world):
+    path, original = both(world, "teams.getmailrc")
+    conf, text = world.imported(path, *to_local_relay(world))
+    assert "info@firma.example = hans@firma.example, eva@firma.example" in text
+    # hans@alt.example: as in the test above
+    assert len(original) == 6 and local_parts(world.ours(conf)) == local_parts(original)
+
+
+def test_getmail_delivers_to_several_places(world):
+    """On purpose otherwise, and the text says so: a place that is nobody's gets no copy."""
+    path, original = both(world, "archive.getmailrc")
+    conf, text = world.imported(path, *to_local_relay(world))
+    assert "DECIDE: [archive]: whose that is cannot be told" in text
+    assert len(original) == 10 and local_parts(world.ours(conf)) == \
+        [o for o in original if o[0] != "archive"]
+
+
+def test_what_getmail_guesses_goes_to_the_postmaster(world):
+    """On purpose otherwise, and the text says so: To names hans, the blind copy was for eva."""
+    path = world.fixture("guesser.getmailrc")
+    blind = messages.stored("eva", "Blindkopie", to="hans@firma.example").replace(
+        b"Delivered-To: box17@firma.example\r\n", b"")  # which it would have taken
+    world.dovecot.put(world.box, blind)
+    assert world.original(path) == [("hans", "Blindkopie")]
+    world.dovecot.put(world.box, blind)
+    conf, text = world.imported(path, *to_local_relay(world))
+    assert "which any sender can write" in text.replace("\n# ", " ")
+    assert local_parts(world.ours(conf)) == [("chef", "Blindkopie")]
+
+
 def test_pullmail_lines(world):
     world.fill(["hans", "eva"])
     world.dovecot.put(world.box2, messages.stored("irgendwer", "an Eva"))
@@ -238,6 +305,21 @@ def test_adopt_takes_over_what_the_other_left(world, name):
     world.fill(["hans"], prefix="Neu")
     assert [subject for _, subject in world.ours(conf)] == ["Neu 0 hans"]
     assert world.ours(conf) == [] and world.dovecot.count(world.box) == 4
+
+
+@pytest.mark.parametrize("name", ["one-line.fetchmailrc", "lmtp.getmailrc"])
+def test_what_the_other_has_deleted_needs_no_adopting(world, name):
+    """No mail twice, none lost: what lies there after its last run is new, and adopt says so."""
+    path = world.fixture(name)
+    world.fill(["hans", "eva", "otto"])
+    assert len(world.original(path)) == 3 and world.dovecot.count(world.box) == 0
+    conf, text = world.imported(path)
+    world.fill(["hans"], prefix="Neu")
+    (account,) = re.findall(r'account "([^"]+)"', text)
+    refused = expect(ctl.run("adopt", "-c", conf, account), 1)
+    assert "--yes" in refused.stderr
+    assert [subject for _, subject in world.ours(conf)] == ["Neu 0 hans"]
+    assert world.ours(conf) == [] and world.original(path) == []
 
 
 def test_passwords_are_not_overwritten(world):
