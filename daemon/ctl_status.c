@@ -4,6 +4,7 @@
  * The page: one line that says whether all is well, a line or two for each thing that is not, with
  * what to do, and tables. Owns nothing.
  */
+#include "advice.h"
 #include "ctl_daemon.h"
 #include "ctl_table.h"
 
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
-#include <time.h>
 
 struct page {
 	const json_t *status;
@@ -42,20 +42,12 @@ static json_int_t number_of(const json_t *o, const char *key)
 /* 0: null. */
 static wall_t time_of(const json_t *o, const char *key)
 {
-	struct tm tm = { 0 };
-	const char *text = text_of(o, key);
-
-	return *text && strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm) ? (wall_t)timegm(&tm) * 1000 : 0;
+	return show_read_time(text_of(o, key));
 }
 
 static bool is_state(const json_t *o, const char *state)
 {
 	return !strcmp(text_of(o, "state"), state);
-}
-
-static bool is_degraded(const json_t *relay)
-{
-	return json_is_true(json_object_get(relay, "degraded"));
 }
 
 /* How the last cycle ended. Success is noted at its end, so it is never older than its start. */
@@ -135,117 +127,28 @@ static enum colour state_colour(const json_t *account)
 	return is_state(account, "paused") || is_state(account, "waiting") ? YELLOW : PLAIN;
 }
 
-static void complain(const struct page *page, const json_t *account)
-{
-	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-	const char *name = text_of(account, "name");
-
-	strbuf_addf(&text, "%s: %s", name, text_of(account, "next_text"));
-	if (*text_of(account, "last_error") &&
-		strcmp(text_of(account, "next_reason"), "relay-down")) {
-		strbuf_addf(&text, "; %s (", text_of(account, "last_error"));
-		add_ago(&text, page, time_of(account, "last_error_at"));
-		strbuf_adds(&text, ")");
-	}
-	paper_line(&page->paper, RED, strbuf_str(&text));
-	strbuf_clear(&text);
-	if (is_state(account, "suspended"))
-		strbuf_addf(&text,
-			"  correct the password, then: multidropctl reload; was it right, "
-			"then: multidropctl resume %s",
-			name);
-	else if (is_state(account, "backoff"))
-		strbuf_addf(&text,
-			"  it is tried again by itself; at once with: multidropctl fetch %s", name);
-	if (text.len)
-		paper_line(&page->paper, PLAIN, strbuf_str(&text));
-}
-
-static void remind(const struct page *page, const json_t *account)
-{
-	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-	const char *name = text_of(account, "name");
-
-	strbuf_addf(&text, "%s: paused; it goes on with: multidropctl resume %s", name, name);
-	paper_line(&page->paper, YELLOW, strbuf_str(&text));
-}
-
-static void complain_relay(const struct page *page, const json_t *relay)
-{
-	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-
-	if (is_degraded(relay)) {
-		strbuf_addf(&text, "relay %s: its first host is down, a backup host serves",
-			text_of(relay, "name"));
-		paper_line(&page->paper, YELLOW, strbuf_str(&text));
-		return;
-	}
-	strbuf_addf(
-		&text, "relay %s: down: %s", text_of(relay, "name"), text_of(relay, "last_error"));
-	paper_line(&page->paper, RED, strbuf_str(&text));
-	paper_line(&page->paper, PLAIN,
-		"  mail stays at the provider until it is back; nothing is fetched for it");
-}
-
-static void complaints(const struct page *page, json_int_t held)
-{
-	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-	const json_t *o;
-	size_t i;
-
-	for (i = 0; (o = item(page, "accounts", i)); i++)
-		if (json_is_true(json_object_get(o, "trouble")))
-			complain(page, o);
-		else if (is_state(o, "paused"))
-			remind(page, o);
-	for (i = 0; (o = item(page, "relays", i)); i++)
-		if (is_state(o, "down") || is_degraded(o))
-			complain_relay(page, o);
-	if (!held)
-		return;
-	strbuf_addf(&text,
-		"%" JSON_INTEGER_FORMAT
-		" held: waiting for a decision; see: multidropctl held list",
-		held);
-	paper_line(&page->paper, YELLOW, strbuf_str(&text));
-}
-
-static void add_part(struct strbuf *out, size_t n, const char *one, const char *many)
-{
-	if (n)
-		strbuf_addf(out, "%s%zu %s", out->len ? ", " : "", n, n == 1 ? one : many);
-}
-
 /* "All is well: 12 accounts, 1 paused", or what is not. Then the reasons. */
 static void print_top(const struct page *page)
 {
-	AUTO(strbuf_free) struct strbuf bad = STRBUF_INIT;
-	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-	size_t i, n = 0, paused = 0, disabled = 0, trouble = 0, down = 0;
-	json_int_t held = 0;
-	const json_t *o;
+	AUTO(strbuf_free) struct strbuf headline = STRBUF_INIT;
+	bool well = advice_headline(page->status, &headline);
+	struct advice_list list = { 0 };
 
-	for (i = 0; (o = item(page, "accounts", i)); i++) {
-		n++;
-		paused += is_state(o, "paused");
-		disabled += is_state(o, "disabled");
-		trouble += json_is_true(json_object_get(o, "trouble"));
-		held += number_of(o, "held");
+	paper_line(&page->paper, well ? GREEN : RED, strbuf_str(&headline));
+	advice_of(page->status, &list);
+	for (size_t i = 0; i < list.n; i++) {
+		const struct advice *a = &list.items[i];
+		AUTO(strbuf_free) struct strbuf line = STRBUF_INIT;
+		strbuf_addf(&line, "%s%s%s", strbuf_str(&a->subject), a->subject.len ? ": " : "",
+			strbuf_str(&a->what));
+		paper_line(
+			&page->paper, a->level == ADVICE_FAILURE ? RED : YELLOW, strbuf_str(&line));
+		strbuf_clear(&line);
+		strbuf_addf(&line, "  %s", strbuf_str(&a->next));
+		if (a->next.len)
+			paper_line(&page->paper, PLAIN, strbuf_str(&line));
 	}
-	for (i = 0; (o = item(page, "relays", i)); i++)
-		down += is_state(o, "down");
-	add_part(&bad, trouble, "account in trouble", "accounts in trouble");
-	add_part(&bad, down, "relay down", "relays down");
-	add_part(&bad, (size_t)held, "message held", "messages held");
-	strbuf_adds(&text, bad.len ? "Not all is well: " : "All is well: ");
-	strbuf_addv(&text, strbuf_view(&bad));
-	strbuf_addf(&text, "%s%zu account%s", bad.len ? "; of " : "", n, n == 1 ? "" : "s");
-	if (paused)
-		strbuf_addf(&text, ", %zu paused", paused);
-	if (disabled)
-		strbuf_addf(&text, ", %zu disabled", disabled);
-	paper_line(&page->paper, bad.len ? RED : GREEN, strbuf_str(&text));
-	complaints(page, held);
+	advice_free(&list);
 }
 
 /* ---- tables ---- */

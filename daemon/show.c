@@ -18,6 +18,13 @@ json_t *show_json_time(wall_t at)
 	return json_string(text);
 }
 
+wall_t show_read_time(const char *text)
+{
+	struct tm tm = { 0 };
+
+	return strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm) ? (wall_t)timegm(&tm) * 1000 : 0;
+}
+
 json_t *show_json_text(const char *text)
 {
 	AUTO(strbuf_free) struct strbuf escaped = STRBUF_INIT;

@@ -306,7 +306,8 @@ def test_pause_survives_a_restart(config):
             running.signal(signal.SIGUSR1)
             assert expect(ctl.ask(config, "status"), 0).stdout.startswith(
                 "All is well: 1 account, 1 paused\n"
-                "sammel: paused; it goes on with: multidropctl resume sammel\n\n")
+                "sammel: paused by an administrator\n"
+                "  it goes on with: multidropctl resume sammel\n\n")
             assert not running.log.find("cycle.started")
             assert expect(ctl.ask(config, "resume", "sammel"), 0).stdout == "sammel: resumed\n"
             first_cycle(running)
