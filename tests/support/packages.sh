@@ -14,7 +14,7 @@ peer_packages="python3 openssl dovecot-pop3d dovecot-lmtpd dovecot-sieve postfix
 test_packages="python3-pytest clang-format-14 patch faketime valgrind"
 fuzz_packages="clang libclang-rt-dev"
 # The Debian package, and a machine to install it on.
-system_packages="dpkg-dev file systemd-container mmdebstrap"
+system_packages="dpkg-dev file systemd-container mmdebstrap lintian"
 
 missing_packages() {
 	local package

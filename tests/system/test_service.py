@@ -173,6 +173,14 @@ def test_installed_and_running(world):
         assert os.path.exists(world.machine.path(page + name))
 
 
+def test_lintian(host):
+    """Debian's checker of packages finds nothing that is not explained."""
+    done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning",
+                           "--suppress-tags", "no-manual-page", host.package],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_sandbox(world):
     """F14: at most 1.5 of exposure, the whole system read-only, and no other process to be seen."""
     shown = world.machine.run("systemd-analyze", "security", "--no-pager", UNIT).stdout

@@ -17,7 +17,8 @@ import threading
 
 from . import net
 
-TOOLS = ("systemd-nspawn", "mmdebstrap", "nsenter", "dpkg-deb", "dpkg-shlibdeps")
+TOOLS = ("systemd-nspawn", "mmdebstrap", "nsenter", "dpkg-deb", "dpkg-shlibdeps",
+         "lintian")
 SUITE = "bookworm"
 PEERS = ("systemd-sysv", "iproute2", "dovecot-pop3d", "dovecot-lmtpd", "postfix")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
