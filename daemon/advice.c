@@ -273,3 +273,17 @@ bool advice_headline(const json_t *status, struct strbuf *out)
 		strbuf_addf(out, ", %zu disabled", disabled);
 	return !bad.len;
 }
+
+/* Success is noted at a cycle's end, so it is never older than its start. */
+const char *advice_result(const json_t *account)
+{
+	wall_t start = show_read_time(text_of(account, "last_start"));
+
+	if (is(account, "state", "connecting") || is(account, "state", "fetching"))
+		return "running";
+	if (!start)
+		return "none yet";
+	if (show_read_time(text_of(account, "last_success")) >= start)
+		return "ok";
+	return show_read_time(text_of(account, "last_error_at")) >= start ? "failed" : "cut short";
+}

@@ -39,6 +39,12 @@ void advice_free(struct advice_list *list);
 bool advice_headline(const json_t *status, struct strbuf *out);
 
 /*
+ * How an account's last cycle ended: "ok", "failed", "cut short" (by us or by the relay),
+ * "running", "none yet".
+ */
+const char *advice_result(const json_t *account);
+
+/*
  * The next step alone, for an account of this state whose last error is `error` ("AUTH: ..."; its
  * first word counts). Appends nothing when nobody has to do anything.
  */

@@ -17,6 +17,7 @@
 #include "sandbox.h"
 #include "sysd.h"
 #include "system.h"
+#include "web.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -38,6 +39,7 @@ struct app {
 	struct accounts accounts;
 	struct metrics metrics;
 	struct requests *requests; /* NULL: --once takes none */
+	struct web *web;           /* as well */
 	char *told;                /* the service manager, as status */
 	const char *note;          /* behind it */
 	struct event *signals[4], *timer, *patience, *watchdog, *hourly;
@@ -211,6 +213,17 @@ static int check_state_dir(const struct app *app, const struct config *new, stru
 		new->state_dir);
 }
 
+/* What can still fail; then nothing has changed. */
+static int take(struct app *app, struct config *new, struct relays *relays, struct err *err)
+{
+	if (check_state_dir(app, new, err) || make_relays(app, new, relays, err))
+		return -1;
+	if (!web_reload(app->web, new, err))
+		return 0;
+	relays_free(relays);
+	return -1;
+}
+
 /* False: refused. What there is to say, one line each, is added to `said`. */
 static bool reload(struct app *app, struct strbuf *said)
 {
@@ -223,7 +236,7 @@ static bool reload(struct app *app, struct strbuf *said)
 	app_log_faults(&faults, EV_CONFIG_REFUSED);
 	faults_print(&faults, said);
 	faults_free(&faults);
-	if (new && (check_state_dir(app, new, &err) || make_relays(app, new, &relays, &err))) {
+	if (new &&take(app, new, &relays, &err)) {
 		app_log(EV_CONFIG_REFUSED, err.text, "the old configuration stays");
 		strbuf_addf(said, "%s\n", err.text);
 		config_unref(new);
@@ -344,6 +357,8 @@ static void take_requests(struct app *app)
 
 	app->requests = requests_new(&view, &ops);
 	(void)listen_for_requests(app, &err); /* the log has it */
+	app->web = web_new(&view);
+	web_start(app->web);
 }
 
 /* 0, or the exit status. */
@@ -400,6 +415,7 @@ static void tear_down(struct app *app)
 		if (events[i])
 			event_free(events[i]);
 	requests_free(app->requests);
+	web_free(app->web);
 	if (!app->stop_now) { /* else replies are still due, and the process ends with its
 				 connections */
 		backscatter_free(app->backscatter);

@@ -6,6 +6,7 @@
  * syntax error keeps quiet about what may only be missing because it stands behind the error.
  */
 #include "conf_internal.h"
+#include "listen.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -176,7 +177,7 @@ static void build_root(struct conf_tree *t, struct conf_section *s)
 {
 	root_defaults(t->config);
 	s->object = t->config;
-	conf_apply(t, s, NULL);
+	conf_apply(t, s, &t->config->keys);
 }
 
 static void (*const builders[])(struct conf_tree *, struct conf_section *) = {
@@ -227,8 +228,22 @@ static void join_relay(struct conf_tree *t, const struct conf_section *s)
 		conf_secret_unused(t, s);
 }
 
+static void check_listen(struct conf_tree *t, const struct conf_section *root)
+{
+	const char *text = t->config->metrics_listen;
+	struct listen_address address;
+
+	if (text && !listen_parse(sv_str(text), &address, NULL) && !listen_is_private(&address))
+		fault_warn(t->faults, conf_at(root, "metrics_listen"),
+			"metrics_listen %s: whoever reaches that address reads names and states of "
+			"accounts, without a password; let a firewall or a proxy decide who that "
+			"is, or listen at 127.0.0.1:9477",
+			text);
+}
+
 static void join(struct conf_tree *t)
 {
+	check_listen(t, t->sections[0]);
 	for (size_t i = 0; i < t->nsections; i++) {
 		struct conf_section *s = t->sections[i];
 		switch (s->kind) {

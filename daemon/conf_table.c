@@ -115,7 +115,7 @@ static const struct conf_row table[] = {
 	G("hostname", set_host, NULL, NULL, NULL, NULL, IN(config, hostname), 0),
 	G("state_dir", set_path, NULL, NULL, NULL, NULL, IN(config, state_dir), 0),
 	G("control_socket", set_socket, NULL, NULL, NULL, NULL, IN(config, control_socket), 0),
-	G("metrics_listen", set_text, "", NULL, NULL, NULL, NONE, LATER),
+	G("metrics_listen", set_listen, "", NULL, NULL, NULL, IN(config, metrics_listen), 0),
 	G("max_sessions", set_number, "64", "1", "1024", NULL, IN(config, max_sessions), 0),
 	G("alert_to", set_address, "", NULL, NULL, NULL, NONE, LATER),
 	G("alert_relay", set_text, "", NULL, NULL, NULL, NONE, LATER),

@@ -4,6 +4,8 @@
  */
 #include "conf_value.h"
 
+#include "listen.h"
+
 #include "base/encode.h"
 
 #include <arpa/inet.h>
@@ -291,6 +293,18 @@ int set_socket(const struct conf_row *row, struct strview text, const char *file
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return bad(err, sv_str(path), "is longer than a socket's path may be");
 	store_string(field, sv_str(path));
+	return 0;
+}
+
+int set_listen(const struct conf_row *row, struct strview text, const char *file, void *field,
+	struct err *err)
+{
+	struct listen_address address;
+	struct err why = { 0 };
+
+	if (listen_parse(text, &address, &why))
+		return bad(err, text, "%s", why.text);
+	store_string(field, text);
 	return 0;
 }
 

@@ -47,6 +47,7 @@ conf_set_fn set_word;       /* an enum */
 conf_set_fn set_text;       /* char * */
 conf_set_fn set_path;       /* char *, as seen from `file` */
 conf_set_fn set_socket;     /* the same, short enough for a unix socket */
+conf_set_fn set_listen;     /* char *, "ADDRESS:PORT" or "unix:/path" */
 conf_set_fn set_host;       /* char *, a name or an IP address */
 conf_set_fn set_address;    /* char * */
 conf_set_fn set_item;       /* struct string_list */

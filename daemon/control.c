@@ -7,6 +7,8 @@
  */
 #include "control.h"
 
+#include "listen.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <stdlib.h>
@@ -268,68 +270,6 @@ static void on_retry(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- the listening socket ---- */
 
-static int make_folder(const char *path, struct err *err)
-{
-	AUTO(mem_freep) char *folder = mem_strdup(path);
-	char *slash = strrchr(folder, '/');
-
-	if (!slash || slash == folder)
-		return 0;
-	*slash = '\0';
-	if (!mkdir(folder, 0755) || errno == EEXIST)
-		return 0;
-	return err_set(err, ERR_LOCAL, errno, "%s: %s", folder, strerror(errno));
-}
-
-/* 0: nothing is in the way any more. */
-static int clear_way(const struct sockaddr_un *address, struct err *err)
-{
-	const char *path = address->sun_path;
-	struct stat st;
-
-	if (lstat(path, &st))
-		return 0;
-	if (!S_ISSOCK(st.st_mode))
-		return err_set(err, ERR_LOCAL, 0, "%s is there and is no socket", path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_set(err, ERR_LOCAL, errno, "socket: %s", strerror(errno));
-	int rc = connect(fd, (const struct sockaddr *)address, sizeof *address);
-	int error = errno;
-	close(fd);
-	if (rc && error == ECONNREFUSED) /* its daemon is dead */
-		return unlink(path)
-			? err_set(err, ERR_LOCAL, errno, "%s: %s", path, strerror(errno))
-			: 0;
-	return err_set(err, ERR_LOCAL, 0, "%s belongs to another process that listens there", path);
-}
-
-/* The descriptor, or -1. */
-static int listen_at(const char *path, struct err *err)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-	if (strlen(path) >= sizeof address.sun_path)
-		return err_set(err, ERR_CONFIG, 0, "%s: too long for a socket", path);
-	memcpy(address.sun_path, path, strlen(path));
-	if (make_folder(path, err) || clear_way(&address, err))
-		return -1;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_set(err, ERR_LOCAL, errno, "socket: %s", strerror(errno));
-	mode_t old = umask(0117);
-	int rc = bind(fd, (const struct sockaddr *)&address, sizeof address);
-	int error = errno;
-	umask(old);
-	if (!rc && !listen(fd, SOMAXCONN))
-		return fd;
-	error = rc ? error : errno;
-	if (!rc)
-		(void)unlink(path); /* it was ours; the fault that is told is the other one */
-	close(fd);
-	return err_set(err, ERR_LOCAL, error, "%s: %s", path, strerror(error));
-}
-
 static void stop_listening(struct control *c)
 {
 	if (!c->path)
@@ -349,7 +289,7 @@ int control_listen(struct control *c, const char *path, struct err *err)
 			return 0;
 		stop_listening(c); /* somebody has removed it */
 	}
-	int fd = listen_at(path, err);
+	int fd = listen_unix(path, err);
 	if (fd < 0)
 		return -1;
 	stop_listening(c);

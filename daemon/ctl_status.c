@@ -50,20 +50,6 @@ static bool is_state(const json_t *o, const char *state)
 	return !strcmp(text_of(o, "state"), state);
 }
 
-/* How the last cycle ended. Success is noted at its end, so it is never older than its start. */
-static const char *result_of(const json_t *account)
-{
-	wall_t start = time_of(account, "last_start"), success = time_of(account, "last_success");
-
-	if (is_state(account, "connecting") || is_state(account, "fetching"))
-		return "running";
-	if (!start)
-		return "none yet";
-	if (success >= start)
-		return "ok";
-	return time_of(account, "last_error_at") >= start ? "failed" : "cut short";
-}
-
 /* ---- cells ---- */
 
 static void add_ago(struct strbuf *out, const struct page *page, wall_t at)
@@ -164,7 +150,7 @@ static void print_accounts(const struct page *page)
 
 	titles(&t, names);
 	for (i = 0; (o = item(page, "accounts", i)); i++) {
-		const char *result = result_of(o);
+		const char *result = advice_result(o);
 		table_add(&t, PLAIN, text_of(o, "name"));
 		table_add(&t, state_colour(o), text_of(o, "state"));
 		cell_ago(&t, page, time_of(o, "last_start"));

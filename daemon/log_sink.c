@@ -2,7 +2,8 @@
  * The three forms of the log; see log_sink.h.
  *
  * One table says which fields there are, in which order and under which name; each form walks it.
- * The level, the form, and what is counted instead of written (base/repeat.h) are the only state.
+ * The level, the form, and what is counted instead of written (base/repeat.h) are the only state,
+ * and who else is told.
  */
 #include "log_sink.h"
 
@@ -59,7 +60,16 @@ static enum log_level max_level;
 static struct strbuf pending; /* lines of this turn of the loop, text and JSON */
 static bool buffered;
 static struct repeat repeats;
-static void (*write_entry)(const struct log_entry *e, enum log_level level);
+static void (*write_form)(const struct log_entry *e, enum log_level level);
+static void (*also)(void *ctx, const struct log_entry *e, enum log_level level);
+static void *also_ctx;
+
+static void write_entry(const struct log_entry *e, enum log_level level)
+{
+	write_form(e, level);
+	if (also)
+		also(also_ctx, e, level);
+}
 
 /* The escaped value of a field; false: it is absent. */
 static bool field_value(const struct log_entry *e, const struct field *f, struct strbuf *out)
@@ -284,12 +294,19 @@ void log_sink_open(enum log_format format, enum log_level level)
 {
 	if (format == LOG_FORMAT_AUTO)
 		format = stderr_is_journal() ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
-	write_entry = format == LOG_FORMAT_JOURNAL ? write_journal
-		: format == LOG_FORMAT_JSON        ? write_json
-						   : write_text;
+	write_form = format == LOG_FORMAT_JOURNAL ? write_journal
+		: format == LOG_FORMAT_JSON       ? write_json
+						  : write_text;
 	max_level = level;
 	repeat_free(&repeats);
 	log_sink = sink;
+}
+
+void log_sink_also(
+	void (*fn)(void *ctx, const struct log_entry *e, enum log_level level), void *ctx)
+{
+	also = fn;
+	also_ctx = ctx;
 }
 
 int log_format_parse(const char *name, enum log_format *out)

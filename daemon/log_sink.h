@@ -13,6 +13,9 @@ enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JOURNAL, LOG_FORMAT_TEXT, LOG_FORM
 
 /* Installs the sink. AUTO: the journal if stderr is its stream, else text. */
 void log_sink_open(enum log_format format, enum log_level level);
+/* What is written goes to `fn` too; NULL: no longer. */
+void log_sink_also(
+	void (*fn)(void *ctx, const struct log_entry *e, enum log_level level), void *ctx);
 /*
  * While a loop turns, lines are collected and written at the end of each turn: nothing that matters
  * more waits for them. Switching either way writes what there is.

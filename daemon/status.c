@@ -56,6 +56,12 @@ static void set_outlook(json_t *o, const struct view *v, const struct conf_accou
 	json_object_set_new(o, "next_reason", json_string(look.reason));
 	json_object_set_new(o, "next_text", show_json_text(look.text));
 	json_object_set_new(o, "trouble", json_boolean(look.trouble));
+	json_object_set_new(o, "overdue",
+		json_boolean(a &&
+			sched_overdue(&a->sched, env_wall(v->env), conf->interval_ms, v->started,
+				a->fetch)));
+	json_object_set_new(
+		o, "interval_seconds", json_integer((json_int_t)conf->interval_ms / 1000));
 }
 
 /* What is remembered of it: a disabled account has no run time, but a past. */
@@ -149,6 +155,7 @@ json_t *status_json(const struct view *v, const char *only)
 	const struct config *c = *v->config;
 	json_t *accounts = json_array(), *providers = json_array(), *relays = json_array();
 	AUTO(mem_freep) struct logins *logins = mem_zalloc((c->nproviders + 1) * sizeof *logins);
+	const struct err *failure = &v->env->turn.failure;
 
 	for (size_t i = 0; i < c->nproviders; i++)
 		logins[i] = logins_of(v, c->providers[i]);
@@ -162,9 +169,10 @@ json_t *status_json(const struct view *v, const char *only)
 	for (size_t i = 0; i < v->relays->n; i++)
 		if (wanted(only, c, NULL, relay_conf(v->relays->items[i])->name))
 			json_array_append_new(relays, relay_json(v, v->relays->items[i]));
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "version", MULTIDROPD_VERSION, "now",
-		show_json_time(env_wall(v->env)), "started", show_json_time(v->started), "accounts",
-		accounts, "providers", providers, "relays", relays);
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "version", MULTIDROPD_VERSION,
+		"now", show_json_time(env_wall(v->env)), "started", show_json_time(v->started),
+		"state_error", show_json_text(failure->class == ERR_NONE ? NULL : failure->text),
+		"accounts", accounts, "providers", providers, "relays", relays);
 }
 
 /* ---- one line ---- */
@@ -252,12 +260,16 @@ void status_gauges(const struct view *v)
 
 	metrics_clear_gauges(m);
 	metrics_set(m, METRIC_BUILD_INFO, MULTIDROPD_VERSION, NULL, 1);
-	TAILQ_FOREACH (a, &v->accounts->list, entry)
-		if (!a->removed)
-			account_gauges(v, a);
+	TAILQ_FOREACH (a, &v->accounts->list, entry) {
+		if (a->removed)
+			continue;
+		metrics_begin_account(m, a->name);
+		account_gauges(v, a);
+	}
 	for (size_t i = 0; i < c->nproviders; i++) {
 		const struct conf_provider *p = c->providers[i];
 		struct logins l = logins_of(v, p);
+		metrics_begin_provider(m, p->name);
 		if (l.known)
 			metrics_set(m, METRIC_LOGIN_BUDGET, p->name, NULL,
 				p->rate.limit ? (double)budget(p, &l) : INFINITY);

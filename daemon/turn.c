@@ -70,9 +70,14 @@ void turn_output(struct turn *t)
 static bool stored(struct turn *t, int (*store)(struct store *s, struct err *err))
 {
 	struct err err = { 0 };
+	bool something = store_dirty(t->store); /* else a success says nothing */
 
-	if (!store(t->store, &err))
+	if (!store(t->store, &err)) {
+		if (something)
+			t->failure.class = ERR_NONE;
 		return true;
+	}
+	t->failure = err;
 	store_rollback(t->store);
 	t->on_failure(t->ctx, &err);
 	return false;

@@ -24,6 +24,7 @@ TAILQ_HEAD(step_list, step);
 struct turn {
 	struct store *store;
 	struct step_list after_commit, flush;
+	struct err failure; /* of the last write; ERR_NONE: it went well */
 	void (*on_failure)(void *ctx, const struct err *err); /* a commit failed */
 	void *ctx;
 };

@@ -113,13 +113,18 @@ static bool unsafe_in_log(uint32_t c)
 
 void escape_foreign(struct strbuf *out, struct strview in)
 {
+	escape_long(out, in, ESCAPE_MAX_BYTES);
+}
+
+void escape_long(struct strbuf *out, struct strview in, size_t max)
+{
 	const unsigned char *p = (const unsigned char *)in.ptr;
 	size_t i = 0;
 
 	while (i < in.len) {
 		uint32_t code = 0;
 		size_t n = utf8_sequence(p + i, in.len - i, &code);
-		if (i + (n ? n : 1) > ESCAPE_MAX_BYTES) {
+		if (i + (n ? n : 1) > max) {
 			strbuf_adds(out, "...");
 			return;
 		}

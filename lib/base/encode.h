@@ -20,3 +20,4 @@ int hex_value(char c);                                             /* 0..15, or 
  * what is longer than ESCAPE_MAX_BYTES is cut and ends in "...".
  */
 void escape_foreign(struct strbuf *out, struct strview in);
+void escape_long(struct strbuf *out, struct strview in, size_t max); /* the same, of max bytes */

@@ -61,6 +61,8 @@ static const struct {
 		"799ec9f385dc44b982d1eec529daa9da" },
 	[EV_CONTROL_FAILED] = { "control.failed", LVL_WARNING, false,
 		"d0b75141a6ce4c5c82927b77a7024b17" },
+	[EV_METRICS_FAILED] = { "metrics.failed", LVL_WARNING, false,
+		"55eb83b8465d476094edad5106e3485f" },
 	[EV_SANDBOX_FAILED] = { "sandbox.failed", LVL_ERROR, false,
 		"5aa7d63505704fe99ef1296e6a11200a" },
 	[EV_STATE_FAILED] = { "state.failed", LVL_ERROR, true, "c4269b90a27e4ac3ae60309efdab061d" },

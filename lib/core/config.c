@@ -201,6 +201,8 @@ void config_unref(struct config *c)
 	free(c->hostname);
 	free(c->state_dir);
 	free(c->control_socket);
+	free(c->metrics_listen);
+	free(c->keys.items);
 	string_list_free(&c->files);
 	free(c);
 }

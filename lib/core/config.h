@@ -144,7 +144,9 @@ struct conf_account {
 
 struct config {
 	unsigned refs;
+	struct conf_keys keys;
 	char *hostname, *state_dir, *control_socket;
+	char *metrics_listen; /* "127.0.0.1:9477", "[::1]:9477", "unix:/path"; NULL: off */
 	uint32_t max_sessions;
 	struct conf_provider **providers;
 	size_t nproviders, cap_providers;

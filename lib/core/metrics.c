@@ -142,6 +142,23 @@ void metrics_note(struct metrics *m, const struct log_entry *e)
 		observe(m, e->duration_ms);
 }
 
+static void begin(struct metrics *m, const char *who, bool provider)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		if ((rules[i].metric == METRIC_LOGINS) == provider)
+			(void)series(m, rules[i].metric, who, rules[i].result);
+}
+
+void metrics_begin_account(struct metrics *m, const char *account)
+{
+	begin(m, account, false);
+}
+
+void metrics_begin_provider(struct metrics *m, const char *provider)
+{
+	begin(m, provider, true);
+}
+
 void metrics_clear_gauges(struct metrics *m)
 {
 	for (size_t i = 0; i < METRIC_COUNT; i++) {

@@ -45,6 +45,12 @@ struct metrics {
 void metrics_free(struct metrics *m); /* a zeroed one is empty and good */
 /* Counts. NULL as m: nothing. */
 void metrics_note(struct metrics *m, const struct log_entry *e);
+/*
+ * The counters of an account or provider are there from now on, at 0: increase() of a series that
+ * begins with 1 is 0, and its first event would be missed.
+ */
+void metrics_begin_account(struct metrics *m, const char *account);
+void metrics_begin_provider(struct metrics *m, const char *provider);
 /* Gauges. Between clear and print each is set once; second: NULL where there is one label. */
 void metrics_clear_gauges(struct metrics *m);
 void metrics_set(

@@ -162,3 +162,15 @@ msec_t sched_delay(const struct sched *s, wall_t wall)
 
 	return learned > k->announced ? learned : k->announced;
 }
+
+bool sched_overdue(const struct sched *s, wall_t wall, msec_t interval, wall_t since, bool running)
+{
+	const struct sched_kept *k = &s->kept;
+	msec_t delay = sched_delay(s, wall), gap = delay > interval ? delay : interval;
+
+	if (sched_blocked(s) || (running && !k->failures))
+		return false;
+	if (k->last_success > since)
+		since = k->last_success;
+	return wall - since > 2 * gap + SCHED_GRACE_MSEC;
+}

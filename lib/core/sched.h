@@ -22,6 +22,8 @@
 /* The longest that is concluded from a refusal that names none; and the longest that is obeyed. */
 #define SCHED_LEARNED_MAX_MSEC (20 * 60 * 1000)
 #define SCHED_DELAY_MAX_MSEC   (24 * 60 * 60 * 1000)
+/* A success is waited for twice the interval, and this. */
+#define SCHED_GRACE_MSEC (30 * 60 * 1000)
 struct sched_kept {
 	bool paused;            /* by an administrator */
 	uint32_t failures;      /* cycles in a row that failed */
@@ -66,5 +68,11 @@ bool sched_resume(struct sched *s, msec_t now);
 bool sched_due(const struct sched *s, msec_t now);
 bool sched_suspended(const struct sched *s);
 bool sched_blocked(const struct sched *s); /* suspended or paused: only a person changes that */
+/*
+ * Nothing has ended well for longer than a provider's bad hour explains: since the last success, or
+ * `since` when that is later (the daemon's start). A cycle that runs behind good ones is at work,
+ * however long; what is paused or suspended is not waited for.
+ */
+bool sched_overdue(const struct sched *s, wall_t wall, msec_t interval, wall_t since, bool running);
 /* The account's own minimum between two logins: announced or learned. */
 msec_t sched_delay(const struct sched *s, wall_t wall);

@@ -145,6 +145,25 @@ static void finds_every_series_again(void **state)
 	metrics_free(&m);
 }
 
+static void counters_begin_at_nought(void **state)
+{
+	struct metrics m = { 0 };
+
+	note(&m, EV_MESSAGE_HELD, "a", 0);
+	for (int i = 0; i < 2; i++) { /* and are not set back */
+		metrics_begin_account(&m, "a");
+		metrics_begin_provider(&m, "strato");
+	}
+	expect_line(&m, "multidropd_messages_total{account=\"a\",result=\"delivered\"} 0");
+	expect_line(&m, "multidropd_messages_total{account=\"a\",result=\"held\"} 1");
+	expect_line(&m, "multidropd_cycles_total{account=\"a\",result=\"failed\"} 0");
+	expect_line(&m, "multidropd_envelope_missing_total{account=\"a\"} 0");
+	expect_line(&m, "multidropd_logins_total{provider=\"strato\",result=\"failed\"} 0");
+	expect_none(&m, "provider=\"a\"");
+	expect_none(&m, "account=\"strato\"");
+	metrics_free(&m);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -153,6 +172,7 @@ int main(void)
 		cmocka_unit_test(escapes_label_values),
 		cmocka_unit_test(gauges_are_what_was_set_last),
 		cmocka_unit_test(finds_every_series_again),
+		cmocka_unit_test(counters_begin_at_nought),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

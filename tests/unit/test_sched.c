@@ -277,6 +277,47 @@ static void what_was_cut_off_counts_as_nothing(void **state)
 	assert_int_equal(s.next_due, 20 * MINUTE);
 }
 
+static void overdue_is_what_a_bad_hour_does_not_explain(void **state)
+{
+	enum { LIMIT = 2 * 10 * MINUTE + SCHED_GRACE_MSEC, DAY = 24 * 60 * MINUTE };
+	static const struct {
+		struct sched_kept kept;
+		wall_t since;
+		bool running;
+		wall_t wall;
+		bool overdue;
+	} rows[] = {
+		{ { .last_success = DAY }, 0, false, DAY + LIMIT, false },
+		{ { .last_success = DAY }, 0, false, DAY + LIMIT + 1, true },
+		{ { .last_success = DAY, .failures = 9 }, 0, false, DAY + LIMIT, false },
+		/* the daemon was off meanwhile */
+		{ { .last_success = 1 }, DAY, false, DAY + LIMIT, false },
+		{ { .last_success = 1 }, DAY, false, DAY + LIMIT + 1, true },
+		{ { 0 }, DAY, false, DAY + LIMIT + 1, true },
+		/* a long cycle, the first of a big maildrop */
+		{ { .last_success = 1 }, DAY, true, DAY + 9 * LIMIT, false },
+		{ { .last_success = 1, .failures = 1 }, DAY, true, DAY + 9 * LIMIT, true },
+		/* the provider wants it slower */
+		{ { .last_success = DAY, .announced = 60 * MINUTE }, 0, false,
+			DAY + 2 * 60 * MINUTE + SCHED_GRACE_MSEC, false },
+		{ { .last_success = DAY, .announced = 60 * MINUTE }, 0, false,
+			DAY + 2 * 60 * MINUTE + SCHED_GRACE_MSEC + 1, true },
+		/* nobody waits for these; suspended is a fault of its own */
+		{ { .last_success = 1, .paused = true }, 0, false, DAY, false },
+		{ { .last_success = 1, .auth_failures = SCHED_AUTH_FAILURES_MAX }, 0, false, DAY,
+			false },
+		/* the clock was set back */
+		{ { .last_success = DAY }, 0, false, 5, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct sched s = { .kept = rows[i].kept };
+		assert_int_equal(sched_overdue(&s, rows[i].wall, 10 * MINUTE, rows[i].since,
+					 rows[i].running),
+			rows[i].overdue);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -292,6 +333,7 @@ int main(void)
 		cmocka_unit_test(paused_and_suspended_are_never_due),
 		cmocka_unit_test(a_missing_permit_moves_the_due_time_only),
 		cmocka_unit_test(what_was_cut_off_counts_as_nothing),
+		cmocka_unit_test(overdue_is_what_a_bad_hour_does_not_explain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

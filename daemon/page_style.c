@@ -1,0 +1,78 @@
+/*
+ * The look of the status page: calm, both schemes, tables that become cards on a phone.
+ *
+ * Each pair of text and ground has a contrast of at least 4.5 to 1 (WCAG 2.2 AA), in both schemes;
+ * a colour never says what a word beside it does not say.
+ */
+#include "page.h"
+
+static const char style[] =
+	":root{color-scheme:light dark;--ground:#f4f6f8;--card:#fff;--ink:#1b2330;--soft:#525d6b;"
+	"--line:#d8dee6;--link:#0a56a3;--ok:#12613a;--ok-bg:#e6f4eb;--warn:#744700;"
+	"--warn-bg:#fff3d9;--bad:#9d1020;--bad-bg:#fde9eb;--off:#4a5462;--off-bg:#eaedf1}\n"
+	"@media(prefers-color-scheme:dark){:root{--ground:#11151b;--card:#191f28;--ink:#e7ebf1;"
+	"--soft:#a6b0bd;--line:#2e3744;--link:#93c5ff;--ok:#84d9a5;--ok-bg:#15301f;"
+	"--warn:#f3c772;--warn-bg:#33280f;--bad:#ffa1a9;--bad-bg:#3b1a1f;--off:#b4bdc9;"
+	"--off-bg:#262e39}}\n"
+	"*{box-sizing:border-box}\n"
+	"body{margin:0;background:var(--ground);color:var(--ink);"
+	"font:1rem/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif;"
+	"overflow-wrap:anywhere}\n"
+	"header,main,footer{max-width:75rem;margin:0 auto;padding:0 1.25rem}\n"
+	"header{display:flex;flex-wrap:wrap;gap:0 1rem;justify-content:space-between;"
+	"align-items:baseline;padding-top:1.25rem;color:var(--soft);font-size:.875rem}\n"
+	"header p{margin:0}\n"
+	".brand{color:var(--ink);font-weight:650;font-size:1rem}\n"
+	"a{color:var(--link)}\n"
+	"a:focus-visible{outline:3px solid var(--link);outline-offset:2px;border-radius:2px}\n"
+	".verdict{margin:1rem 0 1.5rem;padding:1.1rem 1.25rem;border-radius:.75rem;"
+	"border:1px solid var(--line);border-left:.5rem solid}\n"
+	".verdict h1{margin:0;font-size:1.375rem;line-height:1.3;font-weight:650}\n"
+	".ok{color:var(--ok);background:var(--ok-bg)}\n"
+	".warn{color:var(--warn);background:var(--warn-bg)}\n"
+	".bad{color:var(--bad);background:var(--bad-bg)}\n"
+	".off{color:var(--off);background:var(--off-bg)}\n"
+	".verdict ul{list-style:none;margin:.9rem 0 0;padding:0;display:grid;gap:.6rem}\n"
+	".verdict li{background:var(--card);color:var(--ink);border-radius:.5rem;"
+	"padding:.7rem .9rem}\n"
+	".verdict li p{margin:.25rem 0 0}\n"
+	".next{color:var(--soft)}\n"
+	".next b{color:var(--ink);font-weight:600}\n"
+	".badge{display:inline-block;border-radius:1rem;padding:.05rem .65rem;font-size:.875rem;"
+	"font-weight:600;white-space:nowrap}\n"
+	"section{margin:0 0 1.5rem}\n"
+	".card{background:var(--card);border:1px solid var(--line);border-radius:.75rem;"
+	"overflow:hidden}\n"
+	"table{width:100%;border-collapse:collapse;font-size:.9375rem}\n"
+	"caption{text-align:left;font-weight:650;font-size:1.0625rem;padding:.8rem 1.25rem .5rem}\n"
+	"th,td{text-align:left;vertical-align:top;padding:.55rem .75rem;"
+	"border-top:1px solid var(--line)}\n"
+	"th:first-child,td:first-child{padding-left:1.25rem}\n"
+	"th:last-child,td:last-child{padding-right:1.25rem}\n"
+	"thead th{color:var(--soft);font-size:.8125rem;font-weight:600;white-space:nowrap;"
+	"border-top:0;padding-top:.1rem}\n"
+	"tbody th{font-weight:600}\n"
+	"td,th{overflow-wrap:break-word}\n"
+	".wide{overflow-wrap:anywhere;min-width:12rem}\n"
+	"small{display:block;font-weight:400;color:var(--soft);font-size:.8125rem}\n"
+	".n{font-variant-numeric:tabular-nums;white-space:nowrap}\n"
+	".none{margin:0;padding:0 1.25rem 1rem;color:var(--soft)}\n"
+	"footer{padding-bottom:2rem;color:var(--soft);font-size:.875rem}\n"
+	"footer p{margin:.25rem 0}\n"
+	"@media(max-width:52rem){header,main,footer{padding-left:.75rem;padding-right:.75rem}\n"
+	"table,caption,tbody,tr,th,td{display:block}\n"
+	"caption{padding:.8rem 1rem .4rem}\n"
+	"thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}\n"
+	"tr{padding:.5rem 1rem .7rem;border-top:1px solid var(--line)}\n"
+	"tbody th,td,th:first-child,td:first-child,th:last-child,td:last-child"
+	"{border:0;padding:.15rem 0}\n"
+	"tbody th{font-size:1.0625rem}\n"
+	"td{display:grid;grid-template-columns:7.5rem minmax(0,1fr);gap:0 .5rem}\n"
+	"td::before{content:attr(data-label);color:var(--soft);font-size:.875rem}\n"
+	".wide{min-width:0}\n"
+	".n{white-space:normal}}\n";
+
+const char *page_style(void)
+{
+	return style;
+}

@@ -1,0 +1,25 @@
+/*
+ * What can be read over HTTP at metrics_listen: /metrics, /healthz, /status.json and the page at /.
+ *
+ * An answer is kept for a second, and for WEB_REST times as long as it took to make: whoever asks
+ * without end costs a hundredth of the loop's time at most. Nothing here changes anything.
+ */
+#pragma once
+
+#include "status.h"
+
+#define WEB_KEEP_MSEC  1000
+#define WEB_REST       100
+#define WEB_RETRY_MSEC 60000 /* an address that could not be taken is tried again */
+
+struct web;
+
+struct web *web_new(const struct view *view);
+void web_free(struct web *w); /* NULL is fine */
+/*
+ * metrics_listen of the current configuration counts from now on, see http_listen(). At the start
+ * an address that cannot be taken is logged and tried again every minute: monitoring that is
+ * missing must not keep mail from coming. -1 (a reload): refused, all is as it was.
+ */
+void web_start(struct web *w);
+int web_reload(struct web *w, const struct config *new, struct err *err) must_check;
