@@ -110,6 +110,8 @@ void conf_apply(struct conf_tree *t, struct conf_section *s, struct conf_keys *k
 struct conf_described {
 	enum conf_kind kind;
 	const char *name, *fallback, *min, *max; /* NULL: none */
+	const struct conf_word *words;           /* NULL: any; conf_value.h */
+	bool required;
 };
 bool conf_describe(size_t i, struct conf_described *out);
 

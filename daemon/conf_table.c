@@ -1,7 +1,7 @@
 /*
  * The key table: every key of every section once, with its type, default, range and destination.
  *
- * Owns nothing. docs/multidropd.conf.md and the sample have one entry for each row, and a test
+ * Owns nothing. docs/multidropd.conf.5 and the sample have one entry for each row, and a test
  * holds them to that. What rows cannot say (one key decides about another) is in conf_file.c and
  * core/config.c.
  */
@@ -213,7 +213,7 @@ bool conf_describe(size_t i, struct conf_described *out)
 	if (i >= ARRAY_LEN(table))
 		return false;
 	*out = (struct conf_described){ table[i].kind, table[i].name, table[i].fallback,
-		table[i].min, table[i].max };
+		table[i].min, table[i].max, table[i].words, table[i].flags & CONF_REQUIRED };
 	return true;
 }
 

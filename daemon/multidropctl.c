@@ -1,5 +1,5 @@
 /*
- * multidropctl(8): the table of its commands, their command lines, their help.
+ * multidropctl(1): the table of its commands, their command lines, their help.
  *
  * Owns no state. A command is a row here and a function in ctl.h; which options it takes is part of
  * the row, so that an option it would ignore is refused instead.
@@ -15,7 +15,8 @@
 struct command {
 	const char *name, *options; /* the letters that it takes */
 	const char *arguments, *help;
-	const char *about; /* for its own --help */
+	const char *about;   /* for its own --help */
+	const char *example; /* the same; what stands behind its name */
 	enum { NO_ARGUMENT, ARGUMENT, MAY_HAVE_ARGUMENT, ARGUMENTS } argument;
 	int (*run)(const struct ctl_call *call);
 };
@@ -29,8 +30,12 @@ struct command {
 
 static const struct command commands[] = {
 	{ "status", "csj", "[-c FILE|-s PATH] [--json] [ACCOUNT]",
-		"what the running daemon does, when it logs in next, and why then", "",
-		MAY_HAVE_ARGUMENT, ctl_status },
+		"tells whether all is well, and if not, why, and what to do",
+		"The first line says whether all is well. What is not follows, with its cause and "
+		"the next step,\n"
+		"in red on a terminal; then accounts, relays and providers, in as many columns as "
+		"fit.\n",
+		"sammel", MAY_HAVE_ARGUMENT, ctl_status },
 	{ "fetch", "csAw", "[-c FILE|-s PATH] [--wait] ACCOUNT|--all", "asks for a cycle now",
 		"No limit is overridden: min_interval, login_limit, locks, a pause and a "
 		"suspension "
@@ -38,61 +43,67 @@ static const struct command commands[] = {
 		"If there can be no cycle now, the answer says why and when the next login is "
 		"allowed\n"
 		"(exit status 1); it is made then.\n",
-		MAY_HAVE_ARGUMENT, ctl_fetch },
-	{ "pause", "cs", "[-c FILE|-s PATH] ACCOUNT", "no more cycles, until resume",
+		"--wait sammel", MAY_HAVE_ARGUMENT, ctl_fetch },
+	{ "pause", "cs", "[-c FILE|-s PATH] ACCOUNT", "makes no more cycles, until resume",
 		"Survives a restart. A running cycle is ended: what is past its final dot is "
 		"finished,\n"
 		"the rest stays with the provider.\n",
-		ARGUMENT, ctl_pause },
+		"sammel", ARGUMENT, ctl_pause },
 	{ "resume", "cs", "[-c FILE|-s PATH] ACCOUNT",
-		"ends a pause, or a suspension after refused passwords", "", ARGUMENT, ctl_resume },
+		"ends a pause, or a suspension after refused passwords",
+		"A corrected password ends a suspension by itself, with the next reload.\n",
+		"sammel", ARGUMENT, ctl_resume },
 	{ "reload", "cs", "[-c FILE|-s PATH]", "reads the configuration again, as SIGHUP does",
 		"If it is refused, its faults are shown and the old one stays (exit status 1).\n",
-		NO_ARGUMENT, ctl_reload },
-	{ "metrics", "cs", "[-c FILE|-s PATH]", "the daemon's numbers, for Prometheus", "",
+		"", NO_ARGUMENT, ctl_reload },
+	{ "metrics", "cs", "[-c FILE|-s PATH]", "prints the daemon's numbers, for Prometheus",
+		"The metrics are described in multidropd(8).\n", "| grep multidropd_held",
 		NO_ARGUMENT, ctl_metrics },
 	{ "explain", "acj", "-a ACCOUNT [-c FILE] [--json] MESSAGE|-",
-		"whom a message would go to, and why; offline",
+		"shows whom a message would go to, and why; offline",
 		"Reads a stored message, from a file or with - from standard input, and shows its "
 		"header\n"
 		"with the trust boundary, the verdict on each candidate line, the recipients, the\n"
 		"envelope sender and what would be done. Nothing is sent or stored.\n",
-		ARGUMENT, ctl_explain },
+		"-a sammel message.eml", ARGUMENT, ctl_explain },
 	{ "probe", "acnjN", "-a ACCOUNT [-c FILE] [--samples N] [--json] [--no-sandbox]",
-		"which header of a maildrop carries the recipient; one login",
+		"finds the header that carries the recipient; one login",
 		"Logs in once (locks, min_interval and login_limit hold as for the daemon), reads "
 		"the\n"
 		"headers of the newest messages with TOP, changes nothing on the server, and "
 		"prints\n"
 		"what each header says, and the configuration that follows from it.\n",
-		NO_ARGUMENT, ctl_probe },
-	{ "held list", "cj", "[-c FILE] [--json]", "messages that wait for a decision", "",
-		NO_ARGUMENT, ctl_held_list },
-	{ "held show", "cj", "[-c FILE] [--json] ID", "one of them: recipients, replies, reason",
-		"", ARGUMENT, ctl_held_show },
+		"-a sammel --samples 20", NO_ARGUMENT, ctl_probe },
+	{ "held list", "cj", "[-c FILE] [--json]", "lists the messages that wait for a decision",
+		"They stay with the provider. Decide with release or discard.\n", "", NO_ARGUMENT,
+		ctl_held_list },
+	{ "held show", "cj", "[-c FILE] [--json] ID",
+		"shows one of them: recipients, replies, reason",
+		"ID is the number that held list shows.\n", "17", ARGUMENT, ctl_held_show },
 	{ "held release", "ct", "[-c FILE] [--to ADDR] ID", "tries it again in the next cycle",
 		"Those who have the message do not get it again. With --to only ADDR gets it, "
 		"whatever\n"
 		"its header says.\n",
-		ARGUMENT, ctl_held_release },
+		"--to eva@firma.example 17", ARGUMENT, ctl_held_release },
 	{ "held discard", "c", "[-c FILE] ID", "deletes it at the provider in the next cycle",
-		"Whatever `keep` says; there is no copy of it here.\n", ARGUMENT,
+		"Whatever `keep` says; there is no copy of it here.\n", "17", ARGUMENT,
 		ctl_held_discard },
-	{ "trace", "cj", "[-c FILE] [--json] PATTERN", "what became of a message",
+	{ "trace", "cj", "[-c FILE] [--json] PATTERN", "tells what became of a message",
 		"PATTERN is a Message-ID, an address (recipient or envelope sender), a UIDL, or a "
 		"part of\n"
 		"the relay's reply of at least five characters, such as its queue id. Newest "
 		"first;\n"
 		"messages are remembered for 30 days after they have left the provider's server.\n",
-		ARGUMENT, ctl_trace },
+		"hans@firma.example", ARGUMENT, ctl_trace },
 	{ "import fetchmailrc", "S", "[--secrets DIR] FILE...",
 		"prints the configuration that does what a fetchmailrc does; offline", IMPORT_ABOUT,
-		ARGUMENTS, ctl_import_fetchmailrc },
-	{ "import getmailrc", "S", "[--secrets DIR] FILE...", "the same for getmail", IMPORT_ABOUT,
-		ARGUMENTS, ctl_import_getmailrc },
+		"--secrets /etc/multidropd /root/.fetchmailrc", ARGUMENTS, ctl_import_fetchmailrc },
+	{ "import getmailrc", "S", "[--secrets DIR] FILE...",
+		"prints the configuration that does what a getmailrc does; offline", IMPORT_ABOUT,
+		"/root/.getmail/getmailrc", ARGUMENTS, ctl_import_getmailrc },
 	{ "import pullmail", "S", "[--secrets DIR] FILE...",
-		"the same for a batch file that calls pullmail", IMPORT_ABOUT, ARGUMENTS,
-		ctl_import_pullmail },
+		"prints the configuration for a batch file that calls pullmail; offline",
+		IMPORT_ABOUT, "pullmail.bat", ARGUMENTS, ctl_import_pullmail },
 	{ "adopt", "cyN", "[-c FILE] [--yes] [--no-sandbox] ACCOUNT",
 		"takes what lies in a maildrop as already delivered; one login",
 		"For moving from another fetcher: nothing is fetched, nothing is deleted now. From "
@@ -100,7 +111,7 @@ static const struct command commands[] = {
 		"`keep` decides about these messages as about delivered ones: unless it is "
 		"\"forever\",\n"
 		"they will be deleted, and --yes is asked for.\n",
-		ARGUMENT, ctl_adopt },
+		"--yes sammel", ARGUMENT, ctl_adopt },
 };
 
 static const struct option options[] = {
@@ -145,8 +156,9 @@ static int help(void)
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		printf("  %s %s\n      %s\n", commands[i].name, commands[i].arguments,
 			commands[i].help);
-	printf("\n  -V, --version   print the version and exit\n"
-	       "  -h, --help      print this and exit; behind a command: more about that\n\n"
+	printf("  help [COMMAND]\n      this; more about a command, with an example\n"
+	       "\n  -V, --version   print the version and exit\n"
+	       "  -h, --help      print this and exit; behind a command: as help COMMAND\n\n"
 	       "Exit status: 0 done; 1 refused or failed, with the reason on stderr; 64 usage;\n"
 	       "69 daemon not reachable; 78 configuration.\n");
 	return 0;
@@ -154,11 +166,33 @@ static int help(void)
 
 static int help_on(const struct command *c)
 {
-	printf("usage: multidropctl %s %s\n%s\n", c->name, c->arguments, c->about);
+	printf("usage: multidropctl %s %s\n%s.\n%s%s\n", c->name, c->arguments, c->help,
+		*c->about ? "\n" : "", c->about);
 	for (size_t i = 0; i < ARRAY_LEN(option_help); i++)
 		if (strchr(c->options, option_help[i].letter))
 			fputs(option_help[i].text, stdout);
+	printf("  -h, --help           print this and exit\n\nexample:\n  multidropctl %s%s%s\n",
+		c->name, *c->example ? " " : "", c->example);
 	return 0;
+}
+
+/* "help held": all whose name begins with these words. 0: there are none. */
+static size_t help_on_words(int argc, char **argv)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		struct strview name = sv_str(commands[i].name);
+		int words = 0;
+		while (words < argc && sv_eq(sv_token(&name, ' '), sv_str(argv[words])))
+			words++;
+		if (words < argc)
+			continue;
+		if (n++)
+			putchar('\n');
+		(void)help_on(&commands[i]);
+	}
+	return n;
 }
 
 /* c: NULL: no command yet. */
@@ -268,12 +302,18 @@ int main(int argc, char **argv)
 	fill_standard_descriptors();
 	if (!strcmp(word, "-V") || !strcmp(word, "--version"))
 		return puts("multidropctl " MULTIDROPD_VERSION) < 0;
-	if (!strcmp(word, "-h") || !strcmp(word, "--help"))
+	if (!strcmp(word, "-h") || !strcmp(word, "--help") || (!strcmp(word, "help") && argc == 2))
 		return help();
+	if (!strcmp(word, "help") && help_on_words(argc - 2, argv + 2))
+		return 0;
+	if (argc == 3 && !strcmp(argv[2], "--help") && help_on_words(1, argv + 1))
+		return 0;
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		if ((words = matches(&commands[i], argc, argv))) {
 			argv[words] = argv[0]; /* for getopt's complaints */
 			return run_command(&commands[i], argc - words, argv + words);
 		}
+	if (argc == 2 && (!strcmp(word, "held") || !strcmp(word, "import")))
+		return misuse(NULL, "this command has parts, which follow it");
 	return misuse(NULL, *word ? "there is no such command" : "a command is missing");
 }

@@ -11,7 +11,7 @@ build_packages="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-d
 	libcmocka-dev"
 peer_packages="python3 openssl dovecot-pop3d dovecot-lmtpd dovecot-sieve postfix fetchmail getmail6
 	$exim_libraries"
-test_packages="python3-pytest clang-format-14 patch faketime valgrind"
+test_packages="python3-pytest clang-format-14 patch faketime valgrind mandoc"
 fuzz_packages="clang libclang-rt-dev"
 # The Debian package, and a machine to install it on.
 system_packages="dpkg-dev file systemd-container mmdebstrap lintian"

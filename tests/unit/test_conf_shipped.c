@@ -1,6 +1,6 @@
 /*
  * What is shipped beside the program: the sample and the provider sections pass the check, and the
- * sample and the reference page have each key of the table, with its default and range.
+ * sample has each key of the table. The manual is held to it by tests/lint/test_manual.py.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static char conf_dir[PATH_MAX], docs_dir[PATH_MAX];
+static char conf_dir[PATH_MAX];
 
 static void read_text(const char *dir, const char *name, struct strbuf *out)
 {
@@ -127,22 +127,6 @@ static void keys_of_sample(struct strview text, struct string_list *keys)
 	}
 }
 
-/* "## SECTION", "### `KEY`", and on the next lines the default and the range. */
-static void keys_of_reference(struct strview text, struct string_list *keys)
-{
-	enum conf_kind kind = CONF_ROOT;
-
-	while (text.len) {
-		struct strview line = sv_token(&text, '\n');
-		if (sv_starts(line, SV("## "))) {
-			kind = kind_of(sv_skip(line, 3));
-			kind = kind == CONF_KIND_COUNT ? CONF_ROOT : kind;
-		} else if (sv_starts(line, SV("### `"))) {
-			note(keys, kind, sv(line.ptr + 5, line.len - 6));
-		}
-	}
-}
-
 static void compare_with_table(const struct string_list *keys)
 {
 	struct string_list known AUTO(string_list_free) = { 0 };
@@ -168,53 +152,6 @@ static void test_sample_has_every_key(void **state)
 	compare_with_table(&keys);
 }
 
-static void test_reference_has_every_key(void **state)
-{
-	struct strbuf text AUTO(strbuf_free) = STRBUF_INIT;
-	struct string_list keys AUTO(string_list_free) = { 0 };
-
-	read_text(docs_dir, "multidropd.conf.md", &text);
-	keys_of_reference(strbuf_view(&text), &keys);
-	compare_with_table(&keys);
-}
-
-/* The entry of one key, from its heading to the next. */
-static struct strview entry_of(struct strview text, const struct conf_described *row)
-{
-	char section[64], key[64];
-	const char *start, *end;
-
-	snprintf(section, sizeof section, "\n## %s\n",
-		row->kind == CONF_ROOT ? "global" : conf_kind_name(row->kind));
-	snprintf(key, sizeof key, "\n### `%s`\n", row->name);
-	assert_non_null(start = strstr(text.ptr, section));
-	assert_non_null(start = strstr(start, key));
-	end = strstr(start + strlen(key), "\n#");
-	return sv(start, end ? (size_t)(end - start) : strlen(start));
-}
-
-static void test_reference_has_the_tables_defaults_and_ranges(void **state)
-{
-	struct strbuf text AUTO(strbuf_free) = STRBUF_INIT;
-	struct conf_described row;
-	char want[100];
-
-	read_text(docs_dir, "multidropd.conf.md", &text);
-	for (size_t i = 0; conf_describe(i, &row); i++) {
-		struct strview entry = entry_of(strbuf_view(&text), &row);
-		if (row.fallback && *row.fallback) {
-			snprintf(want, sizeof want, "Default: `%s`", row.fallback);
-			if (!sv_icontains(entry, sv_str(want)))
-				fail_msg("%s: %s", row.name, want);
-		}
-		if (row.min) {
-			snprintf(want, sizeof want, "range: `%s` to `%s`", row.min, row.max);
-			if (!sv_icontains(entry, sv_str(want)))
-				fail_msg("%s: %s", row.name, want);
-		}
-	}
-}
-
 /* The build passes absolute names; the source tree is what stands before ours. */
 static int find_tree(void **state)
 {
@@ -226,8 +163,6 @@ static int find_tree(void **state)
 		return -1;
 	snprintf(conf_dir, sizeof conf_dir, "%.2000s/%.*sconf", *__FILE__ == '/' ? "" : here,
 		(int)len, __FILE__);
-	snprintf(docs_dir, sizeof docs_dir, "%.2000s/%.*sdocs", *__FILE__ == '/' ? "" : here,
-		(int)len, __FILE__);
 	return 0;
 }
 
@@ -236,8 +171,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shipped_files_pass),
 		cmocka_unit_test(test_sample_has_every_key),
-		cmocka_unit_test(test_reference_has_every_key),
-		cmocka_unit_test(test_reference_has_the_tables_defaults_and_ranges),
 		cmocka_unit_test(test_sample_passes_from_its_own_folder),
 	};
 
