@@ -224,12 +224,10 @@ static void add_verdict(struct page *p, const struct advice_list *list, const ch
 	add(p, "</h1>");
 	if (list->n)
 		add(p, "<ul>\n");
-	for (size_t i = 0; i < list->n; i++) /* the worst first */
-		if (list->items[i].level == ADVICE_FAILURE)
-			add_finding(p, &list->items[i]);
-	for (size_t i = 0; i < list->n; i++)
-		if (list->items[i].level != ADVICE_FAILURE)
-			add_finding(p, &list->items[i]);
+	for (int level = ADVICE_FAILURE; level >= ADVICE_REMARK; level--)
+		for (size_t i = 0; i < list->n; i++)
+			if ((int)list->items[i].level == level)
+				add_finding(p, &list->items[i]);
 	add(p, list->n ? "</ul></div>\n" : "</div>\n");
 }
 
@@ -287,7 +285,10 @@ static void add_accounts(struct page *p)
 		next_cell(p, "n");
 		add_time_or(p, time_of(o, "last_success"), "never");
 		next_cell(p, "n");
-		add_time_or(p, time_of(o, "next_due"), "none set");
+		if (time_of(o, "next_due") && time_of(o, "next_due") <= p->now)
+			add(p, "now");
+		else
+			add_time_or(p, time_of(o, "next_due"), "none set");
 		number_cell(p, o, "delivered", "unknown");
 		number_cell(p, o, "held", "unknown");
 		number_cell(p, o, "pending_delete", "unknown");

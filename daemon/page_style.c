@@ -51,8 +51,8 @@ static const char style[] =
 	"th:last-child,td:last-child{padding-right:1.25rem}\n"
 	"thead th{color:var(--soft);font-size:.8125rem;font-weight:600;white-space:nowrap;"
 	"border-top:0;padding-top:.1rem}\n"
-	"tbody th{font-weight:600}\n"
-	"td,th{overflow-wrap:break-word}\n"
+	"tbody th{font-weight:600;overflow-wrap:anywhere;min-width:11rem}\n"
+	"td{overflow-wrap:break-word}\n"
 	".wide{overflow-wrap:anywhere;min-width:12rem}\n"
 	"small{display:block;font-weight:400;color:var(--soft);font-size:.8125rem}\n"
 	".n{font-variant-numeric:tabular-nums;white-space:nowrap}\n"
@@ -69,7 +69,7 @@ static const char style[] =
 	"tbody th{font-size:1.0625rem}\n"
 	"td{display:grid;grid-template-columns:7.5rem minmax(0,1fr);gap:0 .5rem}\n"
 	"td::before{content:attr(data-label);color:var(--soft);font-size:.875rem}\n"
-	".wide{min-width:0}\n"
+	".wide,tbody th{min-width:0}\n"
 	".n{white-space:normal}}\n";
 
 const char *page_style(void)

@@ -12,6 +12,9 @@ build_packages="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-d
 peer_packages="python3 openssl dovecot-pop3d dovecot-lmtpd dovecot-sieve postfix fetchmail getmail6
 	$exim_libraries"
 test_packages="python3-pytest clang-format-14 patch faketime valgrind mandoc"
+# The status page in a browser. npm fetches axe-core; who has one from elsewhere keeps it.
+browser_packages="chromium chromium-driver python3-selenium"
+command -v npm >/dev/null || browser_packages="$browser_packages npm"
 fuzz_packages="clang libclang-rt-dev"
 # The Debian package, and a machine to install it on.
 system_packages="dpkg-dev file systemd-container mmdebstrap lintian"
