@@ -67,7 +67,8 @@ class Stock:
         for n in range(first, first + (self.count - first if count is None else count)):
             size = os.path.getsize(self._path(n))
             # sizes in the name, as Dovecot's own delivery writes them
-            os.link(self._path(n), os.path.join(new, f"{1700000000 + n}.M0P1.bench,S={size},W={size}"))
+            name = f"{1700000000 + n}.M0P1.bench,S={size},W={size}"
+            os.link(self._path(n), os.path.join(new, name))
 
     def close(self):
         for name in os.listdir(self.directory):
