@@ -22,8 +22,7 @@ static void note(
 		.reason = reason,
 		.text = text };
 
-	metrics_note(a->set->env->metrics, &entry);
-	log_write(&entry);
+	env_log(a->set->env, &entry);
 }
 
 static enum account_step skip(

@@ -9,6 +9,7 @@
 #include "app.h"
 
 #include "accounts.h"
+#include "alerts.h"
 #include "backscatter.h"
 #include "base/log.h"
 #include "conf_file.h"
@@ -44,6 +45,7 @@ struct app {
 	const char *note;          /* behind it */
 	struct event *signals[4], *timer, *patience, *watchdog, *hourly;
 	struct backscatter *backscatter;
+	struct alerts *alerts;
 	struct step schedule;
 	bool stopping, stop_now;
 };
@@ -130,7 +132,10 @@ static void on_cycle_ended(void *ctx, const struct account *a, const struct fetc
 
 static void on_relay_up(void *ctx, struct relay *r)
 {
-	wake(ctx);
+	struct app *app = ctx;
+
+	alerts_relay_up(app->alerts, r);
+	wake(app);
 }
 
 static void on_relay_down(void *ctx, struct relay *r)
@@ -246,6 +251,7 @@ static bool reload(struct app *app, struct strbuf *said)
 		return false;
 	app->config = new;
 	app->relays = relays;
+	alerts_configure(app->alerts, new, &relays);
 	apply_accounts(app, false);
 	relays_free(&old_relays);
 	config_unref(old);
@@ -300,6 +306,7 @@ static void on_stop(evutil_socket_t fd, short what, void *ctx)
 	sysd_stopping();
 	app_log(EV_DAEMON_STOPPING, NULL, "stopping: what is past its final dot is finished");
 	accounts_stop(&app->accounts);
+	alerts_stop(app->alerts);
 	relays_stop(&app->relays);
 	wake(app);
 }
@@ -346,7 +353,10 @@ static bool finished(const struct app *app)
 		return true;
 	if (!accounts_idle(&app->accounts))
 		return false;
-	return app->stopping || (app->options->once && accounts_finished(&app->accounts));
+	if (app->stopping)
+		return alerts_idle(app->alerts);
+	return app->options->once && accounts_finished(&app->accounts) &&
+		alerts_finish(app->alerts);
 }
 
 static void take_requests(struct app *app)
@@ -384,9 +394,14 @@ static int start(struct app *app, struct err *err)
 				.tv_sec = watchdog / 1000, .tv_usec = watchdog % 1000 * 1000 });
 	}
 	app->backscatter = backscatter_new(env);
+	app->alerts = alerts_new(env);
+	env->tell = alerts_note;
+	env->tell_ctx = app->alerts;
 	app->hourly = event_new(env->loop.base, -1, EV_PERSIST, on_hour, app);
 	if (make_relays(app, app->config, &app->relays, err))
 		return EX_CONFIG;
+	if (!app->options->dry_run)
+		alerts_configure(app->alerts, app->config, &app->relays);
 	if (!app->options->once) {
 		event_add(app->hourly, &(struct timeval){ .tv_sec = 60 * 60 });
 		event_active(app->hourly, EV_TIMEOUT, 0);
@@ -419,6 +434,8 @@ static void tear_down(struct app *app)
 	if (!app->stop_now) { /* else replies are still due, and the process ends with its
 				 connections */
 		backscatter_free(app->backscatter);
+		app->env.tell = NULL;
+		alerts_free(app->alerts);
 		accounts_clear(&app->accounts);
 		relays_free(&app->relays);
 		env_close(&app->env);

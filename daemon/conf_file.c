@@ -241,6 +241,60 @@ static void check_listen(struct conf_tree *t, const struct conf_section *root)
 			text);
 }
 
+/* Does the administrator say that the relay takes mail for this address? */
+static bool is_delivered(const struct conf_account *a, const char *address)
+{
+	const char *const to[] = { a->recipient, a->postmaster };
+
+	for (size_t i = 0; i < ARRAY_LEN(to); i++)
+		if (to[i] && !ascii_strcasecmp(to[i], address))
+			return true;
+	for (size_t i = 0; i < a->nmap; i++)
+		for (size_t k = 0; k < a->map[i].nright; k++)
+			if (!ascii_strcasecmp(a->map[i].right[k], address))
+				return true;
+	return false;
+}
+
+/* Mail to a maildrop that is emptied here, and whose address nobody has, would come back. */
+static void check_alert_loop(struct conf_tree *t, const struct conf_section *s)
+{
+	const struct config *c = t->config;
+
+	for (size_t i = 0; i < c->naccounts; i++) {
+		const struct conf_account *a = c->accounts[i];
+		if (!a->user || ascii_strcasecmp(a->user, c->alert_to) ||
+			is_delivered(a, c->alert_to))
+			continue;
+		fault_add(t->faults, conf_at(s, "alert_to"),
+			"alert_to is the maildrop of account \"%s\": alerts would come back; name "
+			"an address that the relay delivers in the house",
+			a->name);
+	}
+}
+
+static void join_root(struct conf_tree *t, const struct conf_section *s)
+{
+	struct config *c = t->config;
+	const char *relay = conf_text(s, "alert_relay");
+
+	if (relay && !(c->alert_relay = config_relay(c, relay)) && !t->missing)
+		fault_add(
+			t->faults, conf_at(s, "alert_relay"), "relay \"%s\" is not defined", relay);
+	if (relay && !conf_text(s, "alert_to"))
+		fault_warn(t->faults, conf_at(s, "alert_relay"),
+			"alert_relay has no effect without alert_to");
+	if (!c->alert_to)
+		return;
+	if (!relay && c->nrelays == 1)
+		c->alert_relay = c->relays[0];
+	else if (!relay && !t->missing)
+		fault_add(t->faults, conf_at(s, "alert_to"),
+			c->nrelays ? "alert_to needs alert_relay: there are several relays"
+				   : "alert_to needs a relay");
+	check_alert_loop(t, s);
+}
+
 static void join(struct conf_tree *t)
 {
 	check_listen(t, t->sections[0]);
@@ -262,6 +316,7 @@ static void join(struct conf_tree *t)
 			break;
 		}
 	}
+	join_root(t, t->sections[0]); /* the maps of all accounts are loaded */
 	if (!t->config->naccounts && !t->missing)
 		fault_warn(t->faults, t->sections[0]->place, "no account is defined");
 	config_check(t->config, t->faults);

@@ -89,11 +89,10 @@ static const struct conf_word picks[] = {
 	{ NULL, 0 },
 };
 
-#define NONE  CONF_NO_FIELD
-#define LIST  CONF_LIST
-#define REQ   CONF_REQUIRED
-#define PW    CONF_SECRET
-#define LATER CONF_LATER
+#define NONE CONF_NO_FIELD
+#define LIST CONF_LIST
+#define REQ  CONF_REQUIRED
+#define PW   CONF_SECRET
 
 /* clang-format off */
 #define ROW(kind, name, set, def, min, max, words, offset, flags) \
@@ -117,8 +116,8 @@ static const struct conf_row table[] = {
 	G("control_socket", set_socket, NULL, NULL, NULL, NULL, IN(config, control_socket), 0),
 	G("metrics_listen", set_listen, "", NULL, NULL, NULL, IN(config, metrics_listen), 0),
 	G("max_sessions", set_number, "64", "1", "1024", NULL, IN(config, max_sessions), 0),
-	G("alert_to", set_address, "", NULL, NULL, NULL, NONE, LATER),
-	G("alert_relay", set_text, "", NULL, NULL, NULL, NONE, LATER),
+	G("alert_to", set_address, "", NULL, NULL, NULL, IN(config, alert_to), 0),
+	G("alert_relay", set_text, "", NULL, NULL, NULL, NONE, 0),
 
 	P("host", set_host, NULL, NULL, NULL, NULL, IN(conf_provider, host), REQ),
 	P("port", set_port, NULL, "1", "65535", NULL, IN(conf_provider, port), 0),
@@ -222,34 +221,6 @@ static void *field_of(const struct conf_row *row, const struct conf_section *s)
 	return row->offset == CONF_NO_FIELD ? NULL : (char *)s->object + row->offset;
 }
 
-/* A key that does nothing yet may say what happens anyway. */
-static bool is_default(
-	const struct conf_row *row, struct strview text, const char *file, const void *field)
-{
-	bool value = true;
-
-	if (!text.len)
-		return true;
-	if (row->set == set_bool)
-		return !row->set(row, text, file, &value, NULL) && !value;
-	if (row->fallback || !field || row->flags & CONF_LIST)
-		return row->fallback && sv_eq(text, sv_str(row->fallback));
-	return sv_eq(text, sv_str(*(char *const *)field));
-}
-
-static void not_yet(
-	struct faults *f, const struct conf_row *row, struct strview text, struct conf_place place)
-{
-	struct strbuf shown AUTO(strbuf_free) = STRBUF_INIT;
-
-	if (row->flags & CONF_SECRET) {
-		fault_add(f, place, "%s is not yet supported", row->name);
-		return;
-	}
-	escape_foreign(&shown, text);
-	fault_add(f, place, "%s \"%s\" is not yet supported", row->name, strbuf_str(&shown));
-}
-
 static bool has_control(struct strview text)
 {
 	for (size_t i = 0; i < text.len; i++)
@@ -281,8 +252,6 @@ static void apply_value(struct conf_tree *t, const struct conf_section *s,
 		return;
 	if (has_control(text) && !(row->flags & CONF_SECRET))
 		fault_add(t->faults, place, "%s holds a control character", row->name);
-	else if (row->flags & CONF_LATER && !is_default(row, text, file, field))
-		not_yet(t->faults, row, text, place);
 	else if (row->set(row, text, file, field, &err) < 0)
 		fault_add(t->faults, place, "%s %s", row->name, err.text);
 	else

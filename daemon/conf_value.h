@@ -35,7 +35,6 @@ struct conf_row {
 #define CONF_LIST     (1u << 0)
 #define CONF_REQUIRED (1u << 1)
 #define CONF_SECRET   (1u << 2) /* no fault may show its value */
-#define CONF_LATER    (1u << 3) /* its function does not exist yet: only the default is accepted */
 
 conf_set_fn set_bool;       /* bool */
 conf_set_fn set_number;     /* uint32_t */

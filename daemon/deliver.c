@@ -220,6 +220,7 @@ static void build_head(struct delivery_job *j, const struct delivery_rcpt *first
 		.date = date,
 		.id = t->id,
 		.in_doubt = first->in_doubt,
+		.own_alert = t->own_alert,
 		.reason = first->postmaster ? t->delivery.reason : NULL,
 		.rules = account->rules.rules,
 		.nrules = account->rules.nrules };

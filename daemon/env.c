@@ -52,6 +52,14 @@ void env_end_turn(struct env *env)
 	loop_reap(&env->loop);
 }
 
+void env_log(struct env *env, const struct log_entry *entry)
+{
+	metrics_note(env->metrics, entry);
+	if (env->tell)
+		env->tell(env->tell_ctx, entry);
+	log_write(entry);
+}
+
 int env_open(struct env *env, const char *state_dir,
 	void (*on_failure)(void *ctx, const struct err *err), void *ctx, struct err *err)
 {

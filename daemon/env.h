@@ -17,6 +17,9 @@ struct env {
 	char *state_dir; /* a copy: configurations come and go */
 	struct spool_area spool;
 	struct metrics *metrics; /* counts what is logged about accounts; NULL: nothing */
+	/* Tells people of what is logged (alerts.h); NULL: nobody. */
+	void (*tell)(void *ctx, const struct log_entry *entry);
+	void *tell_ctx;
 	/* Over all relays, for the grouping of commits (env.c): */
 	unsigned approaching;  /* transactions that are about to send their content */
 	struct step_list gate; /* content is out, the dot waits for its record */
@@ -37,6 +40,9 @@ int env_open(struct env *env, const char *state_dir,
 /* Makes the last changes durable and frees what env_open() made; connections are gone by then. */
 void env_close(struct env *env);
 void env_end_turn(struct env *env); /* after each pass of the loop: commits, steps, output */
+
+/* Into the log, and to whoever counts it or tells people. */
+void env_log(struct env *env, const struct log_entry *entry);
 
 static inline msec_t env_now(const struct env *env)
 {

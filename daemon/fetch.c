@@ -27,8 +27,7 @@ void fetch_log(const struct fetch *f, struct log_entry *e)
 	e->provider = f->account->provider->name;
 	e->relay = f->account->relay->name;
 	e->cycle = f->cycle;
-	metrics_note(f->env->metrics, e);
-	log_write(e);
+	env_log(f->env, e);
 }
 
 static void want_flush(struct fetch *f)

@@ -12,12 +12,13 @@
 void relay_note(const struct relay *r, enum log_event event, const char *reply,
 	const struct err *err, const char *text)
 {
-	log_write(&(struct log_entry){ .event = event,
-		.relay = r->conf->name,
-		.reply = reply && *reply ? reply : NULL,
-		.error = err ? err_class_name(err->class) : NULL,
-		.reason = err ? err->text : NULL,
-		.text = text });
+	env_log(r->env,
+		&(struct log_entry){ .event = event,
+			.relay = r->conf->name,
+			.reply = reply && *reply ? reply : NULL,
+			.error = err ? err_class_name(err->class) : NULL,
+			.reason = err ? err->text : NULL,
+			.text = text });
 }
 
 void relay_arm(struct event *timer, msec_t now, msec_t at)

@@ -127,6 +127,21 @@ int store_set_relay_asked(
 	return store_change(s, err, SET_RELAY_ASKED, "sii", relay, at, (int64_t)taken);
 }
 
+int store_alerted(struct store *s, const char *kind, const char *name, wall_t *at, struct err *err)
+{
+	sqlite3_stmt *st = store_query(s, ALERTED, "ss", kind, name);
+	int rc = store_step(st);
+
+	*at = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+	return one_row(s, st, rc, err);
+}
+
+int store_set_alerted(
+	struct store *s, const char *kind, const char *name, wall_t at, struct err *err)
+{
+	return store_change(s, err, SET_ALERTED, "ssi", kind, name, at);
+}
+
 /* ---- logins ---- */
 
 int store_hour_limit(

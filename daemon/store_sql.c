@@ -88,6 +88,9 @@ const char *const store_sql[] = {
 	[RELAY_ASKED] = "SELECT asked_at FROM relay WHERE name = ?1",
 	[SET_RELAY_ASKED] = "INSERT OR REPLACE INTO relay(name, asked_at, takes_unknown)"
 			    " VALUES(?1, ?2, ?3)",
+	[ALERTED] = "SELECT value FROM meta WHERE name = 'alert/' || ?1 || '/' || ?2",
+	[SET_ALERTED] = "INSERT OR REPLACE INTO meta(name, value)"
+			" VALUES('alert/' || ?1 || '/' || ?2, ?3)",
 	[HOUR_LIMIT] = "SELECT hour_limit, at FROM provider WHERE name = ?1",
 	[SET_HOUR_LIMIT] = "INSERT OR REPLACE INTO provider(name, hour_limit, at)"
 			   " VALUES(?1, ?2, ?3)",

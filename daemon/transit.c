@@ -34,6 +34,7 @@ void transit_note(struct transit *t, struct log_entry *e)
 	e->uidl = uid_of(t);
 	e->message_id = t->message_id;
 	e->sender = t->resolution.sender;
+	e->own_alert = t->own_alert;
 	if (t->spool)
 		e->size = spool_octets(t->spool);
 	fetch_log(t->fetch, e);
@@ -123,23 +124,32 @@ void transit_done(struct transit *t)
 	transit_settle(t, ITEM_DONE);
 }
 
-/* A message of ours that came back, or one that has seen too many servers. */
-static const char *loops(struct transit *t)
+/* Does a header of this name end in an id that only this installation can have made? */
+static bool has_own_id(struct transit *t, struct strview name)
 {
 	AUTO(strbuf_free) struct strbuf value = STRBUF_INIT;
 	const struct header_field *f;
-	unsigned received = 0;
 
-	for (size_t i = 0; i < t->header.n; i++) {
-		f = &t->header.fields[i];
-		received += header_is(f, "Received");
-		if (!header_is(f, MULTIDROP_ID_FIELD))
-			continue;
+	for (size_t i = 0; (f = header_find(&t->header, name, &i)); i++) {
 		strbuf_clear(&value);
 		header_unfold(f, &value);
-		if (identity_is_own(store_key(t->fetch->env->store), strbuf_view(&value)))
-			return "mail loop: this installation has relayed the message before";
+		size_t front = value.len > IDENTITY_HEX ? value.len - IDENTITY_HEX : 0;
+		if (identity_is_own(
+			    store_key(t->fetch->env->store), sv_skip(strbuf_view(&value), front)))
+			return true;
 	}
+	return false;
+}
+
+/* A message of ours that came back, or one that has seen too many servers. */
+static const char *loops(struct transit *t)
+{
+	unsigned received = 0;
+
+	if (has_own_id(t, SV(MULTIDROP_ID_FIELD)))
+		return "mail loop: this installation has relayed the message before";
+	for (size_t i = 0; i < t->header.n; i++)
+		received += header_is(&t->header.fields[i], "Received");
 	return received > RECEIVED_MAX ? "mail loop: more than 100 Received lines" : NULL;
 }
 
@@ -367,6 +377,7 @@ void transit_received(struct transit *t)
 		transit_settle(t, ITEM_LEFT);
 		return;
 	}
+	t->own_alert = has_own_id(t, SV(ALERT_MAIL_FIELD));
 	resolve(&t->fetch->account->rules, &t->header, &t->resolution);
 	if (env->dry_run) {
 		plan_print(t);

@@ -33,6 +33,7 @@ struct transit {
 	bool verify;    /* compare by content first */
 	bool truncated; /* delivered although it came shorter than listed: the original stays */
 	bool give_up;   /* no further transaction in this cycle */
+	bool own_alert; /* a mail to people that this installation has sent, and that came back */
 	bool broke;     /* the connection was lost while the relay took its content */
 	enum item_state settle_as;
 	struct spool *spool;

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LVL_ERROR, LVL_WARNING, LVL_NOTICE, LVL_INFO, LVL_DEBUG, LVL_COUNT };
@@ -61,6 +62,7 @@ struct log_entry {
 	uint64_t size; /* octets */
 	uint64_t duration_ms;
 	uint64_t repeated; /* set by repeat.h: stands for so many entries that were not written */
+	bool own_alert;    /* about an alert mail of ours that came back: nobody is told of it */
 	const char *error; /* class of error: "NET", "TLS", ... */
 	const char *text; /* for people; one sentence, says what to do next if there is something */
 };

@@ -202,6 +202,7 @@ void config_unref(struct config *c)
 	free(c->state_dir);
 	free(c->control_socket);
 	free(c->metrics_listen);
+	free(c->alert_to);
 	free(c->keys.items);
 	string_list_free(&c->files);
 	free(c);

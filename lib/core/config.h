@@ -148,6 +148,8 @@ struct config {
 	char *hostname, *state_dir, *control_socket;
 	char *metrics_listen; /* "127.0.0.1:9477", "[::1]:9477", "unix:/path"; NULL: off */
 	uint32_t max_sessions;
+	char *alert_to;                       /* NULL: nobody */
+	const struct conf_relay *alert_relay; /* set when alert_to is */
 	struct conf_provider **providers;
 	size_t nproviders, cap_providers;
 	struct conf_relay **relays;

@@ -202,6 +202,12 @@ int store_relay_asked(struct store *s, const char *relay, wall_t *at, struct err
 int store_set_relay_asked(
 	struct store *s, const char *relay, wall_t at, bool taken, struct err *err) must_check;
 
+/* When was people's mail of this kind about this account or relay sent last (0: never)? */
+int store_alerted(struct store *s, const char *kind, const char *name, wall_t *at, struct err *err)
+	must_check;
+int store_set_alerted(
+	struct store *s, const char *kind, const char *name, wall_t at, struct err *err) must_check;
+
 /* What of an account outlives the process, besides its messages. Zero when nothing is known. */
 struct account_past {
 	struct sched_kept sched;

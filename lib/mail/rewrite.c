@@ -17,6 +17,8 @@ static bool is_envelope(
 
 static bool is_removed(const struct header_field *f, const struct rewrite *r)
 {
+	if (r->own_alert && header_is(f, ALERT_MAIL_FIELD))
+		return false;
 	return header_is(f, "Return-Path") || header_is(f, "Delivered-To") ||
 		sv_istarts(f->name, SV("X-Multidrop-")) || is_envelope(f, r->rules, r->nrules);
 }

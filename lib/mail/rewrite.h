@@ -18,6 +18,7 @@ struct rewrite {
 	const char *date;              /* RFC 5322 */
 	const char *id; /* X-Multidrop-Id; its first part is the id of the Received line */
 	bool in_doubt;
+	bool own_alert;     /* ALERT_MAIL_FIELD is genuine: it stays */
 	const char *reason; /* X-Multidrop-Reason, or NULL; any text */
 	const struct envelope_rule *rules;
 	size_t nrules;
@@ -35,3 +36,4 @@ bool rewrite_is_trace(const struct header *h, size_t i, size_t boundary,
 	const struct envelope_rule *rules, size_t nrules);
 
 #define MULTIDROP_ID_FIELD "X-Multidrop-Id"
+#define ALERT_MAIL_FIELD   "X-Multidrop-Alert" /* in mail of our own to people */
