@@ -1,16 +1,18 @@
 # The Debian packages that building and testing need, and how the missing ones get here. Sourced by
 # tests/demo and tests/check.
 
-# Exim and Postfix exclude each other as packages: Exim is unpacked where it is needed, and only its
-# libraries are installed.
+# Exim, OpenSMTPD and Postfix exclude each other as packages, and rspamd would start: these are unpacked
+# where they are needed, and only their libraries are installed.
 exim_package=exim4-daemon-light
 exim_libraries="libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0"
+opensmtpd_libraries="libdb5.3 libevent-2.1-7"
+rspamd_libraries="libglib2.0-0 libhyperscan5 libicu72 libluajit-5.1-2 libsodium23 libunwind8"
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-dev libconfuse-dev
 	libsystemd-dev libsqlite3-dev libidn2-dev libgsasl-dev libjansson-dev libseccomp-dev
 	libcmocka-dev"
 peer_packages="python3 openssl dovecot-pop3d dovecot-lmtpd dovecot-sieve postfix fetchmail getmail6
-	$exim_libraries"
+	$exim_libraries $opensmtpd_libraries $rspamd_libraries"
 test_packages="python3-pytest clang-format-14 patch faketime valgrind mandoc"
 # The status page in a browser. npm fetches axe-core; who has one from elsewhere keeps it.
 browser_packages="chromium chromium-driver python3-selenium"

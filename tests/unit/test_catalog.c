@@ -1,5 +1,5 @@
 /* The journal's catalog has an entry for each MESSAGE_ID of the log, for the right event, and no
- * other. */
+ * other; docs/troubleshooting.md has a heading for each event, and no other. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include "base/strbuf.h"
 #include "conf_internal.h"
 
-static struct strbuf catalog;
+static struct strbuf catalog, page;
 
 /* The entry of that id: from its "-- " line to the next one's. Empty: there is none, or two. */
 static struct strview entry_of(const char *id)
@@ -60,17 +60,52 @@ static void there_is_no_other_entry(void **state)
 	assert_int_equal(entries, ids);
 }
 
-static int read_catalog(void **state)
+/* The next name in a heading of the page, "### `a.b`, `c.d`"; empty: there is none. */
+static struct strview next_heading(const char **at)
+{
+	for (const char *start; (start = strchr(*at, '`'));) {
+		const char *end = strchr(start + 1, '`'), *line = start;
+		assert_non_null(end);
+		*at = end + 1;
+		while (line > page.ptr && line[-1] != '\n')
+			line--;
+		if (!strncmp(line, "### ", 4))
+			return sv(start + 1, (size_t)(end - start - 1));
+	}
+	return SV("");
+}
+
+static void each_event_has_its_heading(void **state)
+{
+	unsigned seen[EV_COUNT] = { 0 };
+	const char *at = strbuf_str(&page);
+
+	for (struct strview name; (name = next_heading(&at)).len;) {
+		int i = 0;
+		while (i < EV_COUNT && !sv_eq(name, sv_str(log_event_name((enum log_event)i))))
+			i++;
+		if (i == EV_COUNT)
+			fail_msg("%.*s: no event", SV_FMT(name));
+		seen[i]++;
+	}
+	for (int i = 0; i < EV_COUNT; i++)
+		if (seen[i] != 1)
+			fail_msg("%s: %u headings", log_event_name((enum log_event)i), seen[i]);
+}
+
+static int read_texts(void **state)
 {
 	struct stat st;
 	struct err err;
 
-	return conf_read(CATALOG, CONF_FILE_MAX, &catalog, &st, &err);
+	return conf_read(CATALOG, CONF_FILE_MAX, &catalog, &st, &err) ||
+		conf_read(TROUBLESHOOTING, CONF_FILE_MAX, &page, &st, &err);
 }
 
-static int free_catalog(void **state)
+static int free_texts(void **state)
 {
 	strbuf_free(&catalog);
+	strbuf_free(&page);
 	return 0;
 }
 
@@ -79,7 +114,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_id_has_its_entry),
 		cmocka_unit_test(there_is_no_other_entry),
+		cmocka_unit_test(each_event_has_its_heading),
 	};
 
-	return cmocka_run_group_tests(tests, read_catalog, free_catalog);
+	return cmocka_run_group_tests(tests, read_texts, free_texts);
 }

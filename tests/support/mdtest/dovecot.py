@@ -7,6 +7,7 @@ read or written, /etc/dovecot and the system's Dovecot included.
 import grp
 import os
 import pwd
+import re
 import shutil
 import subprocess
 
@@ -76,12 +77,14 @@ def owner():
 
 
 class Dovecot:
-    def __init__(self, directory, certificate, lmtp_user="%Ln", more=""):
-        """more: lines that follow our dovecot.conf."""
+    def __init__(self, directory, certificate, lmtp_user="%Ln", more="", people=None):
+        """more: lines that follow our dovecot.conf; people: some that say instead who exists, and
+        where LMTP listens."""
         self.directory = directory
         self.certificate = certificate
         self.lmtp_user = lmtp_user
         self.more = more
+        self.people = people
         self.pop3 = net.free_port()
         self.pop3s = net.free_port()
         self.lmtp = net.free_port()
@@ -94,11 +97,16 @@ class Dovecot:
         os.makedirs(os.path.join(self.directory, "mail"), exist_ok=True)
         os.chown(os.path.join(self.directory, "mail"), *owner())
         config = os.path.join(self.directory, "dovecot.conf")
+        text = CONFIG
+        if self.people is not None:
+            for block in ("userdb", "service lmtp", "protocol lmtp"):
+                text = re.sub(rf"^{block} {{{{\n.*?^}}}}\n", "", text, flags=re.M | re.S)
         with open(config, "w") as f:
-            f.write(CONFIG.format(dir=self.directory, name=os.path.basename(self.directory),
+            f.write(text.format(dir=self.directory, name=os.path.basename(self.directory),
                                   cert=self.certificate.cert, key=self.certificate.key,
                                   password=PASSWORD, pop3=self.pop3, pop3s=self.pop3s,
-                                  lmtp=self.lmtp, lmtp_user=self.lmtp_user) + self.more)
+                                  lmtp=self.lmtp, lmtp_user=self.lmtp_user)
+                    + (self.people or "") + self.more)
         return ["dovecot", "-F", "-c", config]
 
     def start(self):

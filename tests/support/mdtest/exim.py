@@ -80,8 +80,10 @@ def install():
 
 
 class Exim:
-    def __init__(self, directory, hostname, domains, mailbox, maildir):
+    def __init__(self, directory, hostname, domains, mailbox, maildir, config=CONFIG):
+        """config: another configuration, with the same names in braces."""
         self.directory = directory
+        self.config = config
         self.hostname = hostname
         self.domains = domains
         self.mailbox = mailbox
@@ -97,7 +99,7 @@ class Exim:
             os.chown(os.path.join(self.directory, folder), *nobody)
         config = os.path.join(self.directory, "exim.conf")
         with open(config, "w", encoding="utf-8") as f:
-            f.write(CONFIG.format(dir=self.directory, hostname=self.hostname, port=self.port,
+            f.write(self.config.format(dir=self.directory, hostname=self.hostname, port=self.port,
                                   domains=" : ".join(self.domains), mailbox=self.mailbox,
                                   maildir=self.maildir, program=PROGRAM))
         self._copy("/etc/passwd", "passwd",
