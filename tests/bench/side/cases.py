@@ -41,9 +41,9 @@ CASES = {case.name: case for case in (
          limits=("source",), without=("getmail6", "mpop")),
     Case("large", "messages of 25 MiB", 20, octets=25 << 20, slow=("fetchmail", "getmail6")),
     Case("accounts200", "200 accounts of two messages", 400, accounts=200, limits=("one by one",),
-         slow=("fetchmail", "getmail6")),
+         slow=("fetchmail", "getmail6", "fdm")),
     Case("accounts1000", "1,000 accounts of two messages", 2000, accounts=1000,
-         limits=("one by one",), slow=("fetchmail", "getmail6")),
+         limits=("one by one",), slow=("fetchmail", "getmail6"), without=("fdm",)),
 )}
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 
+from . import ROOT
 from .world import PASSWORD, RECIPIENT
 from mdtest import daemon, dovecot
 
@@ -146,9 +147,8 @@ def install(programs):
     """Gets the packages of those that are not here; those that stay missing are named and left out.
     """
     missing = sorted({p.package for p in programs if p.missing()})
-    if missing:
-        subprocess.run(["bash", "-c", ". tests/support/packages.sh && need_packages $0 $@",
-                        *missing], cwd=os.path.dirname(daemon.program()) + "/../..")
+    script = ". tests/support/packages.sh && need_packages time $peer_packages $*"
+    subprocess.run(["bash", "-c", script, "bash", *missing], cwd=ROOT)
     gone = [p.name for p in programs if p.missing()]
     if gone:
         print("not here, and left out: " + ", ".join(gone), flush=True)
