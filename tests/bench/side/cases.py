@@ -52,8 +52,8 @@ class Arena:
 
     def __init__(self, home, case, options):
         self.home, self.case, self.options = home, case, options
-        self.messages = options.messages or max(case.accounts, case.messages
-                                                // (4 if options.quick else 1))
+        wanted = options.messages or case.messages // (4 if options.quick else 1)
+        self.messages = max(case.accounts, wanted)
         self.messages -= self.messages % case.accounts
         self.stock = world.Stock(os.path.join(home.directory, "stock-" + case.name),
                                  max(self.messages, PROOF), case.octets)
