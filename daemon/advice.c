@@ -140,7 +140,8 @@ static void complain(struct advice_list *list, const json_t *status, const json_
 	const char *name = text_of(account, "name"), *state = text_of(account, "state");
 	bool overdue = is_true(account, "overdue"),
 	     relay = is(account, "next_reason", "relay-down");
-	bool fails = overdue || !strcmp(state, "suspended");
+	bool disk = is(account, "next_reason", "state");
+	bool fails = overdue || disk || !strcmp(state, "suspended");
 	struct advice *a = add(list, fails ? ADVICE_FAILURE : ADVICE_CONCERN, "", name);
 
 	if (overdue)
@@ -148,7 +149,10 @@ static void complain(struct advice_list *list, const json_t *status, const json_
 	strbuf_adds(&a->what, text_of(account, "next_text"));
 	if (!relay)
 		add_last_error(&a->what, status, account);
-	advice_next_step(&a->next, name, state, text_of(account, "last_error"));
+	if (disk) /* it could not even log in: its last error is another one */
+		advice_next_step(&a->next, name, "backoff", "LOCAL");
+	else
+		advice_next_step(&a->next, name, state, text_of(account, "last_error"));
 	if (overdue && !relay && !a->next.len)
 		strbuf_adds(&a->next, "the log says more: journalctl -u multidropd");
 }

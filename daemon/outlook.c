@@ -64,6 +64,7 @@ static void scheduled(const struct account *a, struct env *env, struct outlook *
 		o->state = "waiting";
 		o->reason = a->skipped.reason;
 		SAY(o, "%s", a->skipped.text);
+		o->trouble = o->trouble || !strcmp(o->reason, "state");
 	}
 }
 

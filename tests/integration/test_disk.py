@@ -15,6 +15,7 @@ from conftest import PASSWORD, expect, fake_provider
 from mdtest import daemon, messages
 from mdtest.pop3fake import Pop3Fake, stuffed
 from mdtest.sink import Sink
+from test_http import get, health, listen
 
 CLONE_NEWNS = 0x00020000
 DISK_OCTETS = 12 << 20
@@ -97,18 +98,23 @@ def marked(sink):
 
 
 def test_full_before_the_login_K13(config, disk):
-    """No permit can be stored: no login. With space again it goes on, without a restart."""
+    """No permit can be stored: no login, and /healthz says so. With space again it goes on, without
+    a restart."""
+    address = listen(config)
     with Pop3Fake() as provider, Sink() as sink:
         with daemon.Daemon(serve(config, provider, sink)) as running:
             running.wait_event("cycle.finished")
             provider.maildrop = [("uid-1", mail("Nr 1"))]
             sessions = provider.connections
+            assert get(address, "/healthz").status == 200
             disk.fill()
             running.signal(signal.SIGUSR1)
             running.wait_event("state.failed", account="sammel")
             assert provider.connections == sessions and sink.attempts == []
+            health(running, address, 503, "sammel: ")
             disk.free()
             again(running)
+            health(running, address, 200)
             assert delivered(sink) == ["Nr 1"] and provider.maildrop == []
             assert running.stop() == 0
 
@@ -147,11 +153,13 @@ def test_full_at_the_outcome_K13(config, disk):
         disk.fill()
         return "250 2.0.0 fine"
 
+    address = listen(config)
     with Pop3Fake([mail("Nr 1"), mail("Nr 2")]) as provider, Sink({"dot": [accept]}) as sink:
         with daemon.Daemon(serve(config, provider, sink, connections=1)) as running:
             running.wait_event("cycle.failed")
             assert running.log.find("state.failed")
             assert provider.said("DELE") == [] and len(sink.attempts) == 1
+            health(running, address, 503, "the state cannot be written: ")
             sessions = provider.connections
             running.signal(signal.SIGUSR1)
             running.wait(lambda: running.log.find("state.failed", account="sammel"), what="pause")
@@ -160,6 +168,7 @@ def test_full_at_the_outcome_K13(config, disk):
             again(running)
             assert delivered(sink) == ["Nr 1", "Nr 2"] and marked(sink) == []
             assert provider.maildrop == []
+            health(running, address, 200)
             assert running.stop() == 0
 
 

@@ -12,6 +12,7 @@ import pytest
 from mdtest import ctl, daemon, net, process
 from mdtest.pop3fake import Pop3Fake
 from mdtest.sink import Sink
+from test_http import ROUTES, get, listen
 
 # Long, so that of a freed copy more is left than what malloc() writes over its beginning.
 POP3_SECRET = "Der-Zaunkoenig-sitzt-im-Heckenrosenbusch-und-singt-4711-mal-am-Tag"
@@ -90,6 +91,7 @@ def world(config, certificate, ca):
                                  user=USERS[POP3_SECRET])
         variables = set_secret(config, account, origin, "sammel.secret", POP3_SECRET)
         variables |= set_secret(config, relay, origin, "house.secret", SMTP_SECRET)
+        listen(config)
         owned(config.directory), owned(config.state)
         running = daemon.Daemon(config, "-v", "debug", prefix=AS_NOBODY, **variables)
         opened.append(running)
@@ -151,7 +153,8 @@ def test_nothing_shows_a_secret(world, config, origin, auth):
     said += ctl.run("trace", "-c", config.path, "hans@firma.example", prefix=credentials).stdout
     assert "hans@firma.example" in said and running.log.find("connection.opened")
     everything = {"/proc": process.everything_shown(pid), "the log": str(running.log).encode(),
-                  "answers": said.encode(), "the state": state_files(config)}
+                  "answers": said.encode(), "the state": state_files(config),
+                  "pages": b"".join(get(config.top["metrics_listen"], p).body for p in ROUTES)}
     for place, text in everything.items():
         assert text and not found(text, POP3_SECRET, SMTP_SECRET), place
 

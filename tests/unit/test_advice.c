@@ -62,6 +62,12 @@ static void every_finding_has_its_row(void **state)
 		      "'next_text': 'relay haus is down', 'last_error': 'NET: old'"),
 			"Not all is well: 1 account in trouble; of 1 account", ADVICE_CONCERN,
 			"sammel", "relay haus is down", "" },
+		{ ACC("'state': 'waiting', 'trouble': true, 'next_reason': 'state', "
+		      "'next_text': 'no permit'"),
+			"Not all is well: 1 account in trouble; of 1 account", ADVICE_FAILURE,
+			"sammel", "no permit",
+			"look at this machine: free disk space, and the owner of state_dir; it is "
+			"tried again by itself, at once with: multidropctl fetch sammel" },
 		{ ACC("'state': 'idle', 'held': 2"),
 			"Not all is well: 2 messages held; of 1 account", ADVICE_CONCERN, "",
 			"2 held: waiting for a decision", "see: multidropctl held list" },

@@ -318,6 +318,30 @@ static void a_flush_that_changes_something_gets_one_more_round(void **state)
 	commit(fx, "AC+#B");
 }
 
+static bool fails(const struct fixture *fx)
+{
+	return fx->turn.failure.class != ERR_NONE;
+}
+
+/* A commit of nothing proves nothing: it stays a failure until something was written. */
+static void a_failure_lasts_until_a_write_that_goes_well(void **state)
+{
+	struct fixture *fx = *state;
+
+	assert_false(fails(fx));
+	fx->store.dirty = true;
+	fx->store.fail_writes = 1;
+	turn_write(&fx->turn);
+	expect(fx, "+R!");
+	assert_true(fails(fx));
+	turn_write(&fx->turn);
+	commit(fx, "+R!");
+	assert_true(fails(fx));
+	fx->store.dirty = true;
+	commit(fx, "+R!+#");
+	assert_false(fails(fx));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -336,6 +360,7 @@ int main(void)
 		TEST(what_is_cancelled_does_not_run),
 		TEST(a_step_may_cancel_those_behind_it),
 		TEST(a_flush_that_changes_something_gets_one_more_round),
+		TEST(a_failure_lasts_until_a_write_that_goes_well),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
