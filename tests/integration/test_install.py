@@ -34,7 +34,8 @@ def test_all_that_is_named_is_there(directory, prefix):
         assert os.path.isfile(stage + name), name
     for name in ("bin/multidropctl", "lib/sysusers.d/multidropd.conf",
                  "lib/systemd/catalog/multidropd.catalog", "share/doc/multidropd/moving.md",
-                 "share/doc/multidropd/copyright"):
+                 "share/doc/multidropd/copyright", "share/man/man8/multidropd.8.gz",
+                 "share/man/man5/multidropd.conf.5.gz", "share/man/man1/multidropctl.1.gz"):
         assert os.path.isfile(os.path.join(stage + prefix, name)), name
     assert "@" not in re.sub(r"@(system-service|privileged|resources)\b", "", unit)
     tops = {os.path.join("/", name) for name in os.listdir(stage)}
