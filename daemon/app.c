@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "conf_file.h"
 #include "log_sink.h"
+#include "progress.h"
 #include "requests.h"
 #include "sandbox.h"
 #include "sysd.h"
@@ -479,7 +480,12 @@ int app_run(struct config *config, const struct app_options *options)
 			tell_ready(&app);
 		}
 		log_sink_buffer(true);
+		/* The plan of a dry run shows by itself how far it is. */
+		struct progress *progress = options->once && !options->dry_run
+			? progress_new(&app.env, &app.accounts)
+			: NULL;
 		run(&app);
+		progress_free(progress);
 		log_sink_buffer(false);
 		status = options->once && accounts_failed(&app.accounts) ? EX_TEMPFAIL : 0;
 	}

@@ -2,7 +2,7 @@
  * The commands that only the running daemon can answer; see ctl_daemon.h. All but `status` pass its
  * answer on as it is.
  */
-#include "ctl_daemon.h"
+#include "ctl_progress.h"
 
 #include "base/encode.h"
 #include "conf_file.h"
@@ -93,14 +93,18 @@ static void pass_on(char kind, const char *text, struct strbuf *said)
 	}
 }
 
-static int read_answer(FILE *stream, const char *path, struct strbuf *said)
+static int read_answer(const struct ctl_call *call, const struct control_request *request,
+	FILE *stream, const char *path, struct strbuf *said)
 {
+	bool shown = false;
 	AUTO(mem_freep) char *line = NULL;
 	size_t cap = 0;
 	uint64_t status;
 	ssize_t n;
 
-	while ((n = getline(&line, &cap, stream)) > 1) {
+	while (ctl_progress_wait(call, request, stream, &shown),
+		(n = getline(&line, &cap, stream)) > 1) {
+		ctl_progress_wipe(&shown);
 		bool whole = line[n - 1] == '\n';
 		line[n - whole] = '\0';
 		if (*line == CONTROL_SAID || *line == CONTROL_COMPLAIN)
@@ -111,7 +115,9 @@ static int read_answer(FILE *stream, const char *path, struct strbuf *said)
 		else
 			break;
 	}
-	(void)ctl_fail(n < 0 && errno == EAGAIN ? "%s: multidropd does not answer"
+	int error = errno;
+	ctl_progress_wipe(&shown);
+	(void)ctl_fail(n < 0 && error == EAGAIN ? "%s: multidropd does not answer"
 						: "%s: multidropd ended before its answer did",
 		path);
 	return EX_UNAVAILABLE;
@@ -137,7 +143,9 @@ int ctl_ask(const struct ctl_call *call, const struct control_request *request, 
 			sizeof patience); /* else it waits for ever, as without it */
 	/* Who is turned away is told so before he has asked: the answer is read in any case. */
 	(void)!send(fileno(stream), line.ptr, line.len, MSG_NOSIGNAL);
-	status = read_answer(stream, path, said);
+	if (ctl_progress_wanted(request))
+		setvbuf(stream, NULL, _IONBF, 0); /* else poll() does not see what was read */
+	status = read_answer(call, request, stream, path, said);
 	fclose(stream);
 	return status;
 }

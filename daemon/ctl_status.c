@@ -70,21 +70,23 @@ static void cell_ago(struct table *t, const struct page *page, wall_t at)
 	table_add(t, PLAIN, strbuf_str(&text));
 }
 
+static void add_in(struct strbuf *out, const struct page *page, wall_t at)
+{
+	if (at <= page->now) {
+		strbuf_adds(out, "now");
+		return;
+	}
+	strbuf_adds(out, "in ");
+	show_span(out, at - page->now);
+}
+
 static void cell_in(struct table *t, const struct page *page, wall_t at, const char *otherwise)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 
-	if (!at) {
-		table_add(t, PLAIN, otherwise);
-		return;
-	}
-	if (at <= page->now) {
-		table_add(t, PLAIN, "now");
-		return;
-	}
-	strbuf_adds(&text, "in ");
-	show_span(&text, at - page->now);
-	table_add(t, PLAIN, strbuf_str(&text));
+	if (at)
+		add_in(&text, page, at);
+	table_add(t, PLAIN, at ? strbuf_str(&text) : otherwise);
 }
 
 static void cell_number(struct table *t, enum colour colour, const json_t *o, const char *key)
@@ -113,26 +115,46 @@ static enum colour state_colour(const json_t *account)
 	return is_state(account, "paused") || is_state(account, "waiting") ? YELLOW : PLAIN;
 }
 
-/* "All is well: 12 accounts, 1 paused", or what is not. Then the reasons. */
+/* "; last cycle 3 min ago, next in 2 min": of all accounts. */
+static void add_times(struct strbuf *out, const struct page *page)
+{
+	wall_t last = 0, next = 0;
+	const json_t *o;
+
+	for (size_t i = 0; (o = item(page, "accounts", i)); i++) {
+		wall_t start = time_of(o, "last_start"), due = time_of(o, "next_due");
+		last = start > last ? start : last;
+		next = due && (!next || due < next) ? due : next;
+	}
+	if (last) {
+		strbuf_adds(out, "; last cycle ");
+		add_ago(out, page, last);
+	}
+	if (next) {
+		strbuf_addf(out, "%s next ", last ? "," : ";");
+		add_in(out, page, next);
+	}
+}
+
+/* "All is well: 12 accounts, 1 paused; ...", or what is not. Then the reasons. */
 static void print_top(const struct page *page)
 {
 	AUTO(strbuf_free) struct strbuf headline = STRBUF_INIT;
 	bool well = advice_headline(page->status, &headline);
 	struct advice_list list = { 0 };
 
-	paper_line(&page->paper, well ? GREEN : RED, strbuf_str(&headline));
+	add_times(&headline, page);
+	paper_text(&page->paper, well ? GREEN : RED, 0, strbuf_str(&headline));
 	advice_of(page->status, &list);
 	for (size_t i = 0; i < list.n; i++) {
 		const struct advice *a = &list.items[i];
 		AUTO(strbuf_free) struct strbuf line = STRBUF_INIT;
 		strbuf_addf(&line, "%s%s%s", strbuf_str(&a->subject), a->subject.len ? ": " : "",
 			strbuf_str(&a->what));
-		paper_line(
-			&page->paper, a->level == ADVICE_FAILURE ? RED : YELLOW, strbuf_str(&line));
-		strbuf_clear(&line);
-		strbuf_addf(&line, "  %s", strbuf_str(&a->next));
+		paper_text(&page->paper, a->level == ADVICE_REMARK ? YELLOW : RED, 0,
+			strbuf_str(&line));
 		if (a->next.len)
-			paper_line(&page->paper, PLAIN, strbuf_str(&line));
+			paper_text(&page->paper, PLAIN, 2, strbuf_str(&a->next));
 	}
 	advice_free(&list);
 }
@@ -141,9 +163,8 @@ static void print_top(const struct page *page)
 
 static void print_accounts(const struct page *page)
 {
-	static const char *const names[] = { "ACCOUNT", "STATE", "LAST CYCLE", "RESULT",
-		"LAST SUCCESS", "NEXT", "DELIVERED", "HELD", "TO DELETE", "LOGINS LEFT", "WHY THEN",
-		NULL };
+	static const char *const names[] = { "ACCOUNT", "STATE", "LAST CYCLE", "RESULT", "NEXT",
+		"DELIVERED", "HELD", "LOGINS", "TO DELETE", "LAST SUCCESS", "WHY THEN", NULL };
 	struct table t = { 0 };
 	const json_t *o;
 	size_t i;
@@ -155,12 +176,12 @@ static void print_accounts(const struct page *page)
 		table_add(&t, state_colour(o), text_of(o, "state"));
 		cell_ago(&t, page, time_of(o, "last_start"));
 		table_add(&t, strcmp(result, "failed") ? PLAIN : RED, result);
-		cell_ago(&t, page, time_of(o, "last_success"));
 		cell_in(&t, page, time_of(o, "next_due"), "-");
 		cell_number(&t, PLAIN, o, "delivered");
 		cell_number(&t, number_of(o, "held") ? YELLOW : PLAIN, o, "held");
-		cell_number(&t, PLAIN, o, "pending_delete");
 		cell_number(&t, PLAIN, o, "logins_left");
+		cell_number(&t, PLAIN, o, "pending_delete");
+		cell_ago(&t, page, time_of(o, "last_success"));
 		table_add(&t, PLAIN, text_of(o, "next_text"));
 	}
 	table_print(&t, &page->paper);

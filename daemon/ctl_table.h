@@ -1,5 +1,7 @@
-/* A table for people: columns as wide as they need to be, cut to the terminal, colour where it is
- * wanted. */
+/*
+ * A table for people: columns as wide as they need to be, as many as the terminal has room for (the
+ * last one may be cut), colour where it is wanted.
+ */
 #pragma once
 
 #include "base/strbuf.h"
@@ -25,5 +27,5 @@ struct table {
 void table_add(struct table *t, enum colour colour, const char *text); /* the next cell */
 void table_print(const struct table *t, const struct paper *p);        /* to stdout */
 void table_free(struct table *t);
-/* One line, cut as the table's are. */
-void paper_line(const struct paper *p, enum colour colour, const char *text);
+/* A sentence: begins `indent` columns from the left, its further lines two more; nothing is cut. */
+void paper_text(const struct paper *p, enum colour colour, size_t indent, const char *text);

@@ -145,6 +145,7 @@ static int refill(struct fetch *f, struct err *err)
 		struct transit *t = transit_new(f, number, it);
 		TAILQ_INSERT_TAIL(&f->transits, t, entry);
 		f->in_window++;
+		f->stats.asked++;
 		f->window_octets += it->octets;
 		turn_after_commit(&f->env->turn, &f->asked);
 	}
@@ -211,6 +212,7 @@ void fetch_settled(struct fetch *f, struct transit *t, enum item_state as)
 	else
 		maildrop_left(&f->maildrop, t->number);
 	f->stats.held += as == ITEM_HELD;
+	f->stats.settled++;
 	transit_free(t);
 	TAILQ_FOREACH (t, &f->transits, entry)
 		if (t->state == TRANSIT_PARKED)
@@ -262,6 +264,9 @@ static void on_retr_data(struct fetch *f, const struct pop3_event *ev)
 	struct transit *t = f->receiving;
 	struct err err;
 
+	if (!f->stats.since)
+		f->stats.since = env_now(f->env);
+	f->stats.octets += ev->data.len;
 	if (transit_data(t, ev->data)) {
 		err_set(&err, ERR_LIMIT, 0, "message %" PRIu32 " is larger than max_size",
 			ev->number);

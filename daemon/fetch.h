@@ -31,6 +31,9 @@ struct transit;
 
 struct fetch_stats {
 	uint32_t listed, delivered, deferred, held, deleted, suppressed;
+	uint32_t asked, settled; /* messages retrieved or asked for, and those that are done with */
+	uint64_t octets;         /* of them, as they come */
+	msec_t since;            /* of the first; 0: none yet */
 };
 
 struct fetch {

@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <syslog.h>
@@ -58,6 +59,8 @@ static_assert(ARRAY_LEN(priorities) == LVL_COUNT, "one priority per level");
 static enum log_level max_level;
 static struct strbuf pending; /* lines of this turn of the loop, text and JSON */
 static bool buffered;
+static size_t columns; /* of the terminal that a live line may be on; 0: there is none */
+static bool live;      /* it is there, without an LF */
 static struct repeat repeats;
 static void (*write_form)(const struct log_entry *e, enum log_level level);
 static void (*also)(void *ctx, const struct log_entry *e, enum log_level level);
@@ -142,13 +145,34 @@ static void write_summaries(bool all)
 	}
 }
 
+/* To the begin of the line, and nothing behind it. */
+static const char wipe_line[] = "\r\033[K";
+
 static void write_pending(void)
 {
+	if (live && pending.len)
+		log_sink_live("");
 	/* Whole lines in one write, so that those of several processes do not mix. */
 	if (pending.len)
 		(void)!write(
 			STDERR_FILENO, pending.ptr, pending.len); /* nowhere left to complain */
 	strbuf_clear(&pending);
+}
+
+bool log_sink_has_live(void)
+{
+	return columns;
+}
+
+void log_sink_live(const char *text)
+{
+	AUTO(strbuf_free) struct strbuf line = STRBUF_INIT;
+
+	if (!columns || (!live && !*text))
+		return;
+	strbuf_addf(&line, "%s%.*s", wipe_line, (int)columns - 1, text);
+	live = *text;
+	(void)!write(STDERR_FILENO, line.ptr, line.len); /* nowhere left to complain */
 }
 
 void log_sink_flush(void)
@@ -319,6 +343,11 @@ void log_sink_open(enum log_format format, enum log_level level)
 	write_form = format == LOG_FORMAT_JOURNAL ? write_journal
 		: format == LOG_FORMAT_JSON       ? write_json
 						  : write_text;
+	struct winsize size;
+	columns = 0;
+	if (write_form == write_text && isatty(STDERR_FILENO))
+		columns =
+			ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? 80 : size.ws_col;
 	max_level = level;
 	repeat_free(&repeats);
 	log_sink = sink;

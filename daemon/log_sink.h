@@ -22,6 +22,12 @@ void log_sink_also(
  */
 void log_sink_buffer(bool on);
 void log_sink_flush(void);
+/*
+ * A line that stays below the log and changes, on a terminal and with the log as text: there is one
+ * (log_sink_has_live()), or this does nothing. Empty: none. Whoever shows it takes it away again.
+ */
+bool log_sink_has_live(void);
+void log_sink_live(const char *text);
 /* 0; 1: no such name. */
 int log_format_parse(const char *name, enum log_format *out) must_check;
 int log_level_parse(const char *name, enum log_level *out) must_check;

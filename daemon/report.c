@@ -58,3 +58,15 @@ void report_end(const struct fetch *f)
 			.duration_ms = ms ? ms : 1,
 			.text = text });
 }
+
+void report_progress(const struct fetch *f, struct show_progress *out)
+{
+	msec_t span = f->stats.since ? env_now(f->env) - f->stats.since : 0;
+
+	if (!f->listed)
+		return;
+	out->done += f->stats.settled;
+	out->of += f->stats.asked + f->maildrop.wanted;
+	out->octets += f->stats.octets;
+	out->span = span > out->span ? span : out->span;
+}

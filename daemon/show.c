@@ -64,3 +64,27 @@ void show_clock(struct strbuf *out, wall_t at)
 		(void)strftime(text, sizeof text, "%H:%M:%S", &tm); /* it fits */
 	strbuf_adds(out, text);
 }
+
+static void add_octets(struct strbuf *out, uint64_t n)
+{
+	if (n < 1000)
+		strbuf_addf(out, "%" PRIu64 " B", n);
+	else if (n < 1000 * 1000)
+		strbuf_addf(out, "%" PRIu64 " kB", n / 1000);
+	else if (n < 1000 * 1000 * 1000)
+		strbuf_addf(out, "%.1f MB", (double)n / 1e6);
+	else
+		strbuf_addf(out, "%.1f GB", (double)n / 1e9);
+}
+
+void show_progress(struct strbuf *out, const char *who, const struct show_progress *p)
+{
+	strbuf_addf(out, "%s: %" PRIu32 " of %" PRIu32 " message%s, ", who, p->done, p->of,
+		p->of == 1 ? "" : "s");
+	add_octets(out, p->octets);
+	if (p->span < 1000) /* too early for a rate */
+		return;
+	strbuf_adds(out, ", ");
+	add_octets(out, p->octets * 1000 / (uint64_t)p->span);
+	strbuf_adds(out, "/s");
+}

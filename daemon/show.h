@@ -14,4 +14,12 @@ wall_t show_read_time(const char *text);  /* the way back; 0: none, or not such 
 json_t *show_json_text(const char *text); /* what is not UTF-8 is escaped; NULL is null */
 /* "40 s", "12 min", "3 h 20 min", "4 d": for people, rounded to what matters. */
 void show_span(struct strbuf *out, msec_t span);
+
+struct show_progress {     /* of a cycle, or of several together */
+	uint32_t done, of; /* messages; of 0: there is nothing to show */
+	uint64_t octets;   /* that came so far */
+	msec_t span;       /* since the first of them */
+};
+/* "sammel: 3 of 12 messages, 1.2 MB, 340 kB/s" */
+void show_progress(struct strbuf *out, const char *who, const struct show_progress *p);
 void show_clock(struct strbuf *out, wall_t at); /* "10:42:07", local time */

@@ -6,6 +6,7 @@
 #include "status.h"
 
 #include "outlook.h"
+#include "report.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -86,6 +87,20 @@ static void set_past(json_t *o, const struct view *v, const struct conf_account 
 	json_object_set_new(o, "delivered", json_integer((json_int_t)past.delivered));
 }
 
+/* Of a running cycle that knows what there is to fetch. */
+static json_t *progress_json(const struct view *v, const struct conf_account *conf)
+{
+	const struct account *a = accounts_find(v->accounts, conf->name);
+	struct show_progress p = { 0 };
+
+	if (a && a->fetch)
+		report_progress(a->fetch, &p);
+	if (!p.of)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I}", "done", (json_int_t)p.done, "of", (json_int_t)p.of,
+		"octets", (json_int_t)p.octets, "duration_ms", (json_int_t)p.span);
+}
+
 static void set_counts(json_t *o, const struct view *v, const struct conf_account *conf)
 {
 	struct message_counts n;
@@ -113,6 +128,7 @@ static json_t *account_json(
 	set_past(o, v, conf);
 	set_counts(o, v, conf);
 	json_object_set_new(o, "logins_left", number_or_null(left >= 0, left));
+	json_object_set_new(o, "progress", progress_json(v, conf));
 	return o;
 }
 

@@ -96,7 +96,7 @@ def test_status_page(config):
             one = expect(ctl.ask(config, "status", "sammel"), 0).stdout
     with open(os.path.join(GOLDEN, "status.txt")) as f:
         assert masked(page) == f.read(), masked(page)
-    assert one.startswith("All is well: 1 account\n") and "falsch" not in one
+    assert one.startswith("All is well: 1 account; last cycle ") and "falsch" not in one
     assert "\033" not in page
 
 
@@ -130,10 +130,25 @@ def test_status_on_a_terminal_is_cut_and_coloured(config):
             wide = on_terminal(config, 400)
     assert "\033[31mNot all is well" in page and "\033[31mbackoff" in page
     assert "\033" not in plain
-    assert re.sub(r"\033\[\d+m", "", page).splitlines()[0] == plain.splitlines()[0]
-    for text in (re.sub(r"\033\[\d+m", "", page), plain):
-        assert max(len(line) for line in text.splitlines()) == 50
-    assert "WHY THEN" in wide and "WHY THEN" not in page
+    shown = masked(re.sub(r"\033\[\d+m", "", page))
+    assert shown == masked(plain)
+    assert max(len(line) for line in plain.splitlines()) <= 50
+    assert "multidropctl fetch sammel" in " ".join(shown.split())  # folded, not cut
+    assert "WHY THEN" in wide and "WHY THEN" not in shown and "  RESULT" in shown
+
+
+def test_status_fits_80_columns_and_names_what_comes_next(config):
+    with Pop3Fake(three()) as provider, Sink() as sink:
+        serve(config, provider, sink)
+        with daemon.Daemon(config) as running:
+            first_cycle(running)
+            page = on_terminal(config, 80)
+    lines = [re.sub(r"\033\[\d+m", "", line) for line in page.splitlines()]
+    assert re.fullmatch(r"All is well: 1 account; last cycle \d+ s ago, next in \d+ min", lines[0])
+    assert page.startswith("\033[32m") and "\033[31m" not in page
+    assert lines[2].split() == ["ACCOUNT", "STATE", "LAST", "CYCLE", "RESULT", "NEXT", "DELIVERED",
+                                "HELD", "LOGINS", *lines[2].split()[9:]]
+    assert max(len(line) for line in lines) <= 80
 
 
 def test_status_says_what_a_running_cycle_does(config):
@@ -304,8 +319,8 @@ def test_pause_survives_a_restart(config):
             sammel = ctl.status(config)["accounts"]["sammel"]
             assert (sammel["state"], sammel["next_due"]) == ("paused", None)
             running.signal(signal.SIGUSR1)
-            assert expect(ctl.ask(config, "status"), 0).stdout.startswith(
-                "All is well: 1 account, 1 paused\n"
+            assert masked(expect(ctl.ask(config, "status"), 0).stdout).startswith(
+                "All is well: 1 account, 1 paused; last cycle TIME ago\n"
                 "sammel: paused by an administrator\n"
                 "  it goes on with: multidropctl resume sammel\n\n")
             assert not running.log.find("cycle.started")
