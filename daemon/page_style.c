@@ -51,7 +51,7 @@ static const char style[] =
 	"th:last-child,td:last-child{padding-right:1.25rem}\n"
 	"thead th{color:var(--soft);font-size:.8125rem;font-weight:600;white-space:nowrap;"
 	"border-top:0;padding-top:.1rem}\n"
-	"tbody th{font-weight:600;overflow-wrap:anywhere;min-width:11rem}\n"
+	"tbody th{font-weight:600;overflow-wrap:anywhere;min-width:12.5rem}\n"
 	"td{overflow-wrap:break-word}\n"
 	".wide{overflow-wrap:anywhere;min-width:12rem}\n"
 	"small{display:block;font-weight:400;color:var(--soft);font-size:.8125rem}\n"
