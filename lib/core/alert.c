@@ -111,6 +111,10 @@ static struct alert *note_up(struct alerts_book *b, const char *name, msec_t now
 
 	if (!a)
 		return NULL;
+	if (down && down->count && now - down->since < ALERT_BLINK_MSEC) {
+		down->count = 0;
+		return NULL;
+	}
 	add(a, down && down->count ? down->count : 1, now, wall);
 	a->down_at = down ? down->down_at : 0;
 	if (down)
@@ -187,7 +191,8 @@ struct alert *alert_note(struct alerts_book *b, const struct log_entry *e, msec_
 
 static msec_t due_at(const struct alert *a, bool at_once)
 {
-	msec_t gathered = at_once ? a->since : a->since + ALERT_GATHER_MSEC;
+	msec_t gather = a->kind == ALERT_RELAY_DOWN ? ALERT_BLINK_MSEC : ALERT_GATHER_MSEC;
+	msec_t gathered = at_once ? a->since : a->since + gather;
 
 	return gathered > a->allowed ? gathered : a->allowed;
 }

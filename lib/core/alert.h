@@ -4,7 +4,8 @@
  *
  * Decisions only, time is an argument: daemon/alerts.c sends, daemon/alert_mail.c has the words. A
  * matter stays until it has been told or has settled itself: a relay that comes back before anybody
- * could be told is one alert, "was down from .. to", and an account that was resumed is none.
+ * could be told is one alert, "was down from .. to", or none if it was back at once (a mail server
+ * that is started together with us); and an account that was resumed is none.
  */
 #pragma once
 
@@ -14,7 +15,8 @@
 #include <stdbool.h>
 
 #define ALERT_EVERY_MSEC  (60 * 60 * (msec_t)1000)
-#define ALERT_GATHER_MSEC (5 * (msec_t)1000) /* what comes together is told together */
+#define ALERT_GATHER_MSEC (5 * (msec_t)1000)  /* what comes together is told together */
+#define ALERT_BLINK_MSEC  (60 * (msec_t)1000) /* a relay that is back sooner has not been down */
 #define ALERT_MATTERS     4096 /* remembered; what comes beyond it is only in the log */
 
 enum alert_kind {
@@ -63,6 +65,6 @@ msec_t alert_next(const struct alerts_book *b); /* when one is due; MSEC_NEVER *
 struct alert *alert_find(const struct alerts_book *b, enum alert_kind kind, const char *name);
 /* A mail went out, or was refused for good, when `count` had happened. */
 void alert_told(struct alert *a, uint32_t count, msec_t now);
-/* ALERT_RELAY_DOWN, and this relay can be used: the matter that tells of both. NULL: no room. */
+/* ALERT_RELAY_DOWN, and this relay can be used: the matter that tells of both, or NULL. */
 struct alert *alert_is_back(
 	struct alerts_book *b, const struct alert *down, msec_t now, wall_t wall);

@@ -5,23 +5,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
+from conftest import CA, CONF, UNIT, machine_of, put_package
+from mdtest import daemon, dovecot, messages, net, sink
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from mdtest import ca, daemon, dovecot, machine, messages, net, postfix, sink  # noqa: E402
-
-SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-UNIT = "multidropd.service"
-CONF = "/etc/multidropd/multidropd.conf"
 STATE = "/var/lib/multidropd/state.db"
-CA = "/etc/ssl/mdtest.pem"
-SKIPPED = 77
 QUICK = "[Service]\nRestartSec=100ms\n"  # what is tested is that, not how long
 
 
@@ -87,56 +78,14 @@ class World:
         return self.machine.wait_journal(since, f"MULTIDROP_EVENT={name}", *matches, **more)[-1]
 
 
-def bring_up(host, stack):
-    """Everything that the tests share; what is to be undone goes on the stack."""
-    machine.check_host()
-    host.package = machine.build_package(SOURCE, os.environ["PACKAGE_BUILD"])
-    cache = machine.Cache()
-    stack.append(cache.close)
-    root = cache.root((*machine.PEERS, *machine.dependencies(host.package)))
-    # Not below /tmp, which a booting machine clears.
-    host.directory = tempfile.mkdtemp(prefix="mdtest-", dir="/var/tmp")
-    stack.append(lambda: shutil.rmtree(host.directory))
-    os.chmod(host.directory, 0o755)
-    authority = ca.CA(os.path.join(host.directory, "ca"))
-    certificate = authority.server()
-    host.machine = machine.Machine(root, host.directory)
-    host.machine.boot()
-    stack.append(host.machine.stop)
-    host.machine.write("/etc/hosts", "127.0.0.1 localhost\n")
-    with open(authority.cert) as f:
-        host.machine.write(CA, f.read())
-    for name, kind in (("dovecot", dovecot.Dovecot), ("postfix", postfix.Postfix)):
-        place = os.path.join(host.directory, name)
-        os.mkdir(place)
-        setattr(host, name, kind(place, certificate))
-    host.machine.run("systemd-run", "-q", "--unit=provider", *host.dovecot.configure())
-    house = host.postfix.configure()
-    host.machine.run("chown", "postfix", os.path.join(host.directory, "postfix", "data"))
-    host.machine.run("systemd-run", "-q", "--unit=house", *house, "start-fg")
-    install = host.machine.run("dpkg", "--install", put_package(host, host.package))
-    host.installation = install.stdout + install.stderr
-    host.machine.write("/etc/multidropd/sammel.pw", dovecot.PASSWORD + "\n", 0o600,
-                       "multidropd:multidropd")
-
-
-def put_package(host, package):
-    shutil.copy(package, host.directory)
-    return os.path.join(host.directory, os.path.basename(package))
-
-
 @pytest.fixture(scope="session")
 def host():
-    stack, host = [], SimpleNamespace()
-    try:
-        bring_up(host, stack)
+    with machine_of() as host:
+        install = host.machine.run("dpkg", "--install", put_package(host, host.package))
+        host.installation = install.stdout + install.stderr
+        host.machine.write("/etc/multidropd/sammel.pw", dovecot.PASSWORD + "\n", 0o600,
+                           "multidropd:multidropd")
         yield host
-    except machine.Unavailable as reason:
-        print(f"SKIPPED: no system test: {reason}", file=sys.stderr)
-        pytest.exit("skipped", SKIPPED)
-    finally:
-        while stack:
-            stack.pop()()
 
 
 @pytest.fixture

@@ -155,6 +155,19 @@ static void a_relay_that_came_back_is_one_matter(void **state)
 	alerts_book_free(&b);
 }
 
+static void a_relay_that_is_back_at_once_is_none(void **state)
+{
+	struct alerts_book b = { 0 };
+
+	note(&b, &down, 0);
+	assert_int_equal(alert_next(&b), ALERT_BLINK_MSEC);
+	assert_null(note(&b, &up, ALERT_BLINK_MSEC - 1));
+	assert_int_equal(alert_next(&b), MSEC_NEVER);
+	note(&b, &down, 10 * MINUTE);
+	assert_non_null(note(&b, &up, 10 * MINUTE + ALERT_BLINK_MSEC));
+	alerts_book_free(&b);
+}
+
 static void the_relay_itself_is_proof(void **state)
 {
 	struct alerts_book b = { 0 };
@@ -327,7 +340,7 @@ static void every_kind_has_a_mail(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		struct log_entry e = all[i];
 		e.account = e.relay = longest;
-		struct alert *a = note(&b, &e, 0);
+		struct alert *a = note(&b, &e, (msec_t)i * MINUTE);
 		assert_non_null(a);
 		assert_string_equal(alert_kind_name(a->kind), log_event_name(e.event));
 		write_mail(a, &head, &body);
@@ -350,6 +363,7 @@ int main(void)
 		cmocka_unit_test(what_came_while_the_mail_was_out_is_not_lost),
 		cmocka_unit_test(what_settled_itself_is_not_told),
 		cmocka_unit_test(a_relay_that_came_back_is_one_matter),
+		cmocka_unit_test(a_relay_that_is_back_at_once_is_none),
 		cmocka_unit_test(the_relay_itself_is_proof),
 		cmocka_unit_test(the_memory_has_an_end),
 		cmocka_unit_test(the_whole_mail),
