@@ -69,8 +69,8 @@ static uint32_t secret_mark(const struct conf_account *conf, const struct env *e
 {
 	const struct secret *s = &conf->password;
 
-	return identity_secret_mark(store_key(env->store), conf->user,
-		s->command ? sv_str(s->command) : sv(s->bytes, s->len));
+	return identity_secret_mark(
+		env->identity, conf->user, s->command ? sv_str(s->command) : sv(s->bytes, s->len));
 }
 
 /*

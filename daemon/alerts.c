@@ -162,7 +162,7 @@ static int write_mail(struct alerts *as, const struct alert *a, struct mail *m, 
 
 	env->rng->fill(env->rng, random, sizeof random);
 	hex_encode(&id, random, sizeof random);
-	identity_make(store_key(env->store), NO_ACCOUNT, strbuf_str(&id), no_digest, proof);
+	identity_make(env->identity, NO_ACCOUNT, strbuf_str(&id), no_digest, proof);
 	alert_mail_write(a,
 		&(struct alert_mail){ .to = as->to,
 			.hostname = as->hostname,

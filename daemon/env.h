@@ -14,7 +14,8 @@ struct env {
 	struct loop loop;
 	struct turn turn;
 	struct store *store;
-	char *state_dir; /* a copy: configurations come and go */
+	struct identity *identity; /* with the store's key */
+	char *state_dir;           /* a copy: configurations come and go */
 	struct spool_area spool;
 	struct metrics *metrics; /* counts what is logged about accounts; NULL: nothing */
 	/* Tells people of what is logged (alerts.h); NULL: nobody. */
@@ -23,7 +24,7 @@ struct env {
 	/* Over all relays, for the grouping of commits (env.c): */
 	unsigned approaching;  /* transactions that are about to send their content */
 	struct step_list gate; /* content is out, the dot waits for its record */
-	struct event *gather;
+	struct event *gather, *lazy;
 	bool gathered;
 	bool dry_run;
 };

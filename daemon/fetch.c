@@ -46,6 +46,7 @@ static void set_err(struct fetch *f, const struct err *err)
 static void drop_connection(struct fetch *f)
 {
 	struct transit *t;
+	struct err err;
 
 	transport_free(f->transport);
 	f->transport = NULL;
@@ -56,6 +57,8 @@ static void drop_connection(struct fetch *f)
 	f->no_more = true;
 	TAILQ_FOREACH (t, &f->transits, entry)
 		transit_abort(t, t->state == TRANSIT_RECEIVING && !f->stopping);
+	if (listing_watch(f, &err))
+		set_err(f, &err);
 	turn_after_commit(&f->env->turn, &f->end);
 }
 
@@ -131,9 +134,14 @@ static bool window_open(struct fetch *f)
 		f->window_octets + next <= FETCH_WINDOW_OCTETS;
 }
 
-/* Takes messages into the window; their RETR waits for the commit of their attempts. */
+/* Takes messages into the window; their RETR waits for the commit of their attempts. Not one by
+ * one: each record and each command would then be a write of its own. */
 static int refill(struct fetch *f, struct err *err)
 {
+	if (f->in_window > FETCH_WINDOW_MESSAGES - FETCH_GROUP)
+		return 0;
+	if (window_open(f) && listing_watch(f, err))
+		return -1;
 	while (window_open(f)) {
 		uint32_t number = maildrop_next_wanted(&f->maildrop);
 		struct item *it = maildrop_item(&f->maildrop, number);
@@ -152,18 +160,26 @@ static int refill(struct fetch *f, struct err *err)
 	return 0;
 }
 
+/* DELE counts from QUIT on: there is no haste. */
 static void delete_some(struct fetch *f)
 {
 	uint32_t number;
 
-	if (f->env->dry_run)
+	if (f->env->dry_run || (f->undeleted < FETCH_GROUP && !TAILQ_EMPTY(&f->transits)))
 		return;
+	f->undeleted = 0;
 	while ((number = maildrop_next_delete(&f->maildrop, env_wall(f->env))))
 		pop3_dele(f->pop3, number, env_now(f->env));
 }
 
 static void finish(struct fetch *f)
 {
+	struct err err;
+
+	if (listing_watch(f, &err)) {
+		fetch_fail(f, &err);
+		return;
+	}
 	if (maildrop_may_quit(&f->maildrop) && !(f->env->dry_run && f->maildrop.retr_deletes)) {
 		f->quitting = true;
 		pop3_quit(f->pop3, env_now(f->env));
@@ -205,6 +221,7 @@ void fetch_settling(struct fetch *f, struct transit *t)
 void fetch_settled(struct fetch *f, struct transit *t, enum item_state as)
 {
 	TAILQ_REMOVE(&f->transits, t, entry);
+	f->undeleted++;
 	if (as == ITEM_DONE)
 		maildrop_done(&f->maildrop, t->number, env_wall(f->env));
 	else if (as == ITEM_HELD)
@@ -379,9 +396,8 @@ static void on_data(void *ctx, const char *buf, size_t len)
 	struct fetch *f = ctx;
 	struct pop3_event ev;
 
-	/* What the relay has just accepted is on record before the next messages take their time.
-	 */
-	turn_write(&f->env->turn);
+	/* What the relay has accepted is on record before the next messages take their time. */
+	turn_write_urgent(&f->env->turn);
 	while (len && f->pop3) {
 		size_t n = pop3_feed(f->pop3, buf, len, env_now(f->env), &ev);
 		buf += n;

@@ -15,6 +15,7 @@
 #include "send.h"
 
 #define FETCH_WINDOW_MESSAGES 48 /* retrieved or asked for, and not yet done */
+#define FETCH_GROUP           24 /* settled messages that are worth a write of RETRs and DELEs */
 #define FETCH_WINDOW_OCTETS                                                                        \
 	(4 * 1024 * 1024) /* of them, by LIST; one message is always allowed                       \
 			   */
@@ -63,6 +64,8 @@ struct fetch {
 	struct fetch_stats stats;
 	uint32_t fresh;     /* messages that were not known before */
 	struct watch watch; /* of the envelope header */
+	bool watch_noted;   /* it has changed since it was recorded */
+	unsigned undeleted; /* messages that have settled since the last group of DELE */
 	msec_t started, last_command;
 	bool logged_in;
 	msec_t login_delay_ms; /* announced by the server; 0: none */

@@ -6,24 +6,53 @@
 
 #include <assert.h>
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
+#include <stdlib.h>
 
 #define KEY_OCTETS   16 /* of store_key() */
 #define NAME_OCTETS  16
 #define PROOF_OCTETS 8
 static_assert(2 * (NAME_OCTETS + PROOF_OCTETS) == IDENTITY_HEX, "an id is name and proof");
 
-static void keyed(const uint8_t *key, struct strview data, uint8_t out[EVP_MAX_MD_SIZE])
-{
-	unsigned len;
+struct identity {
+	EVP_MAC_CTX *mac; /* has the key; fetching the algorithm costs more than using it */
+};
 
-	ensure(HMAC(EVP_sha256(), key, KEY_OCTETS, (const unsigned char *)data.ptr, data.len, out,
-		&len));
+struct identity *identity_new(const uint8_t *key)
+{
+	struct identity *i = mem_zalloc(sizeof *i);
+	EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	char digest[] = "SHA256";
+	const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(
+					      OSSL_MAC_PARAM_DIGEST, digest, 0),
+		OSSL_PARAM_construct_end() };
+
+	i->mac = EVP_MAC_CTX_new(hmac);
+	EVP_MAC_free(hmac);
+	ensure(i->mac && EVP_MAC_init(i->mac, key, KEY_OCTETS, params) == 1);
+	return i;
 }
 
-void identity_make(const uint8_t *key, const char *account, const char *uid,
+void identity_free(struct identity *i)
+{
+	if (i)
+		EVP_MAC_CTX_free(i->mac);
+	free(i);
+}
+
+static void keyed(struct identity *i, struct strview data, uint8_t out[EVP_MAX_MD_SIZE])
+{
+	size_t len;
+
+	ensure(EVP_MAC_init(i->mac, NULL, 0, NULL) == 1); /* with the key that it has */
+	ensure(EVP_MAC_update(i->mac, (const unsigned char *)data.ptr, data.len) == 1);
+	ensure(EVP_MAC_final(i->mac, out, &len, EVP_MAX_MD_SIZE) == 1);
+}
+
+void identity_make(struct identity *with, const char *account, const char *uid,
 	const uint8_t digest[STORE_DIGEST_OCTETS], char out[IDENTITY_HEX + 1])
 {
 	AUTO(strbuf_free) struct strbuf data = STRBUF_INIT;
@@ -33,14 +62,14 @@ void identity_make(const uint8_t *key, const char *account, const char *uid,
 	strbuf_add(&data, account, strlen(account) + 1);
 	strbuf_add(&data, uid, strlen(uid) + 1);
 	strbuf_add(&data, digest, STORE_DIGEST_OCTETS);
-	keyed(key, strbuf_view(&data), name);
-	keyed(key, sv((const char *)name, NAME_OCTETS), proof);
+	keyed(with, strbuf_view(&data), name);
+	keyed(with, sv((const char *)name, NAME_OCTETS), proof);
 	hex_encode(&hex, name, NAME_OCTETS);
 	hex_encode(&hex, proof, PROOF_OCTETS);
 	memcpy(out, hex.ptr, IDENTITY_HEX + 1);
 }
 
-uint32_t identity_secret_mark(const uint8_t *key, const char *user, struct strview password)
+uint32_t identity_secret_mark(struct identity *with, const char *user, struct strview password)
 {
 	AUTO(strbuf_wipe) struct strbuf data = STRBUF_INIT;
 	uint8_t mark[EVP_MAX_MD_SIZE];
@@ -49,11 +78,11 @@ uint32_t identity_secret_mark(const uint8_t *key, const char *user, struct strvi
 	strbuf_add(&data, "", 1);
 	strbuf_add(&data, user, strlen(user) + 1);
 	strbuf_addv(&data, password);
-	keyed(key, strbuf_view(&data), mark);
+	keyed(with, strbuf_view(&data), mark);
 	return (uint32_t)mark[0] << 8 | mark[1];
 }
 
-bool identity_is_own(const uint8_t *key, struct strview id)
+bool identity_is_own(struct identity *with, struct strview id)
 {
 	AUTO(strbuf_free) struct strbuf hex = STRBUF_INIT;
 	uint8_t name[NAME_OCTETS], proof[EVP_MAX_MD_SIZE];
@@ -66,7 +95,7 @@ bool identity_is_own(const uint8_t *key, struct strview id)
 			return false;
 		name[i] = (uint8_t)(high << 4 | low);
 	}
-	keyed(key, sv((const char *)name, NAME_OCTETS), proof);
+	keyed(with, sv((const char *)name, NAME_OCTETS), proof);
 	hex_encode(&hex, proof, PROOF_OCTETS);
 	return !CRYPTO_memcmp(hex.ptr, id.ptr + 2 * NAME_OCTETS, 2 * PROOF_OCTETS);
 }

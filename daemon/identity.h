@@ -14,16 +14,21 @@
 
 #define IDENTITY_HEX 48 /* characters of an id */
 
-void identity_make(const uint8_t *key, const char *account, const char *uid,
+struct identity; /* makes keyed hashes */
+
+struct identity *identity_new(const uint8_t *key); /* of store_key(); copied */
+void identity_free(struct identity *i);
+
+void identity_make(struct identity *with, const char *account, const char *uid,
 	const uint8_t digest[STORE_DIGEST_OCTETS], char out[IDENTITY_HEX + 1]);
-/* Was this id made with our key? */
-bool identity_is_own(const uint8_t *key, struct strview id);
+/* Was this id made with the same key? */
+bool identity_is_own(struct identity *with, struct strview id);
 
 /*
  * Says whether a user or a password has changed since: sixteen bits of a keyed hash, too few to
  * find the password by.
  */
-uint32_t identity_secret_mark(const uint8_t *key, const char *user, struct strview password);
+uint32_t identity_secret_mark(struct identity *with, const char *user, struct strview password);
 
 /*
  * SHA-256 of the message without its trace and envelope lines: the same for each stored copy of one

@@ -110,6 +110,14 @@ int listing_take(struct fetch *f, struct err *err)
 	return f->env->dry_run ? 0 : record(f, err);
 }
 
+int listing_watch(struct fetch *f, struct err *err)
+{
+	bool due = f->watch_noted && !f->env->dry_run;
+
+	f->watch_noted = false;
+	return due ? store_set_watch(f->env->store, f->account->name, &f->watch, err) : 0;
+}
+
 int listing_gone(struct fetch *f, struct err *err)
 {
 	struct env *env = f->env;

@@ -10,7 +10,8 @@
 
 #include <stdlib.h>
 
-#define READ_OCTETS (32 * 1024) /* of a spool file at a time */
+#define READ_OCTETS     (32 * 1024) /* of a spool file at a time */
+#define WITH_DOT_OCTETS (16 * 1024) /* of content, at most, in one write with the dot */
 
 static void want_flush(struct session *s)
 {
@@ -364,6 +365,16 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 	(void)session_event(s, &ev);
 }
 
+/*
+ * A small rest of the content goes out with its dot: one write, and the relay wakes up once. What
+ * takes its time on the line does not, as the dot is in doubt from its writing on.
+ */
+static bool waits_for_dot(const struct session *s, size_t rest)
+{
+	return rest <= WITH_DOT_OCTETS && s->state == SESSION_BUSY && s->job->body_begun &&
+		!s->sending && !s->dot_sent;
+}
+
 static void session_flush(void *ctx, bool durable)
 {
 	struct session *s = ctx;
@@ -373,7 +384,7 @@ static void session_flush(void *ctx, bool durable)
 	if (!s->smtp || !transport_is_open(s->transport))
 		return;
 	smtp_output(s->smtp, &out);
-	size_t n = transport_write(s->transport, out.ptr, out.len);
+	size_t n = waits_for_dot(s, out.len) ? 0 : transport_write(s->transport, out.ptr, out.len);
 	if (n)
 		smtp_sent(s->smtp, n, now);
 	if (s->sending && n == out.len)

@@ -42,6 +42,7 @@ enum statement {
 	RCPT_OWED,
 	DEDUPE_SEEN,
 	DEDUPE_NOTE,
+	DEDUPE_SURE,
 	DEDUPE_DROP,
 	DEDUPE_PURGE,
 	QUIT_OK,
@@ -78,6 +79,7 @@ struct store {
 	sqlite3_stmt *stmts[STATEMENT_COUNT];
 	struct owed_list owed; /* outcomes of this transaction, or of one that failed */
 	bool open;             /* a transaction is open */
+	bool urgent;           /* see store_urgent() */
 	int64_t next_id; /* of a message: the id of one that was rolled back is never another's */
 	bool unsynced;   /* commits have been written that the disk may not have yet */
 	char *path;

@@ -60,6 +60,9 @@ const char *const store_sql[] = {
 			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3 AND at >= ?4",
 	[DEDUPE_NOTE] = "INSERT OR REPLACE INTO dedupe(account, digest, recipient, at, message,"
 			" doubt_id) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+	/* What the index is over stays: its pages need not be written for each message */
+	[DEDUPE_SURE] = "UPDATE dedupe SET message = ?4, doubt_id = NULL"
+			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3",
 	[DEDUPE_DROP] = "DELETE FROM dedupe"
 			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3 AND message = ?4",
 	[DEDUPE_PURGE] = "DELETE FROM dedupe WHERE account = ?1 AND at < ?2",

@@ -92,6 +92,7 @@ int store_change(struct store *s, struct err *err, enum statement which, const c
 
 	if (store_begin(s, err))
 		return -1;
+	s->urgent |= which != SET_WATCH && which != ATTEMPT_NEW && which != ATTEMPT_MORE;
 	va_start(ap, fmt);
 	sqlite3_stmt *st = bind(s, which, fmt, ap);
 	va_end(ap);
@@ -118,6 +119,7 @@ int store_begin(struct store *s, struct err *err)
 	if (step_once(s, BEGIN, s->stmts[BEGIN], err))
 		return -1;
 	s->open = true;
+	s->urgent = !TAILQ_EMPTY(&s->owed);
 	TAILQ_FOREACH (o, &s->owed, entry)
 		if (change_rcpt(s, RCPT_OWED, o, err)) {
 			store_rollback(s);
@@ -319,6 +321,13 @@ int store_dedupe_note(struct store *s, const char *account, const char *recipien
 	const uint8_t digest[STORE_DIGEST_OCTETS], const struct dedupe_note *note, wall_t now,
 	struct err *err)
 {
+	if (!note->doubt_id[0]) {
+		if (store_change(
+			    s, err, DEDUPE_SURE, "sdsi", account, digest, recipient, note->message))
+			return -1;
+		if (sqlite3_changes(s->db))
+			return 0;
+	}
 	return store_change(s, err, DEDUPE_NOTE, "sdsiis", account, digest, recipient, now,
 		note->message, note->doubt_id[0] ? note->doubt_id : NULL);
 }
@@ -339,6 +348,11 @@ int store_dedupe_purge(struct store *s, const char *account, wall_t before, stru
 bool store_dirty(const struct store *s)
 {
 	return s->open;
+}
+
+bool store_urgent(const struct store *s)
+{
+	return s->open && s->urgent;
 }
 
 int store_write(struct store *s, struct err *err)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "deliver.h"
 #include "identity.h"
+#include "listing.h"
 #include "mail/rewrite.h"
 #include "plan.h"
 
@@ -134,8 +135,7 @@ static bool has_own_id(struct transit *t, struct strview name)
 		strbuf_clear(&value);
 		header_unfold(f, &value);
 		size_t front = value.len > IDENTITY_HEX ? value.len - IDENTITY_HEX : 0;
-		if (identity_is_own(
-			    store_key(t->fetch->env->store), sv_skip(strbuf_view(&value), front)))
+		if (identity_is_own(t->fetch->env->identity, sv_skip(strbuf_view(&value), front)))
 			return true;
 	}
 	return false;
@@ -197,7 +197,8 @@ static void log_news(struct transit *t, enum watch_news news)
 				  "changed; see multidropctl probe" });
 }
 
-/* Is the envelope header where it is expected? Said for the message, and kept for the account. */
+/* Is the envelope header where it is expected? Said for the message, and kept for the account: news
+ * at once, lest they be told again, the rest with the next attempts. */
 static int watch(struct transit *t, struct err *err)
 {
 	struct fetch *f = t->fetch;
@@ -210,8 +211,10 @@ static int watch(struct transit *t, struct err *err)
 			&(struct log_entry){ .event = EV_ENVELOPE_MISSING,
 				.reason = r->unresolved,
 				.text = "no envelope header where the provider should put it" });
-	log_news(t, watch_note(&f->watch, !r->envelope_missing));
-	return store_set_watch(f->env->store, f->account->name, &f->watch, err);
+	enum watch_news news = watch_note(&f->watch, !r->envelope_missing);
+	log_news(t, news);
+	f->watch_noted = true;
+	return news == WATCH_NOTHING ? 0 : listing_watch(f, err);
 }
 
 static bool is_truncated(struct transit *t)
@@ -401,8 +404,8 @@ void transit_received(struct transit *t)
 		transit_settle(t, ITEM_LEFT);
 		return;
 	}
-	identity_make(store_key(env->store), t->fetch->account->name, uid_of(t),
-		spool_digest(t->spool), t->id);
+	identity_make(
+		env->identity, t->fetch->account->name, uid_of(t), spool_digest(t->spool), t->id);
 	loop = t->redirect ? NULL : loops(t); /* whoever released it has seen that reason */
 	if (loop)
 		transit_hold(t, loop);

@@ -90,6 +90,12 @@ void turn_write(struct turn *t)
 		step_run(&t->after_commit, false);
 }
 
+void turn_write_urgent(struct turn *t)
+{
+	if (store_urgent(t->store))
+		turn_write(t);
+}
+
 /* A step may change the state or queue output, and output may end a session: hence the rounds. */
 void turn_commit(struct turn *t)
 {
@@ -98,5 +104,5 @@ void turn_commit(struct turn *t)
 		step_run(&t->after_commit, durable);
 		turn_output(t);
 	} while (!TAILQ_EMPTY(&t->after_commit));
-	turn_write(t);
+	turn_write_urgent(t);
 }

@@ -39,6 +39,7 @@ void step_run(struct step_list *list, bool durable); /* what is queued now */
 void turn_cancel_after(struct turn *t, struct step *s);
 void turn_cancel_flush(struct turn *t, struct step *s);
 void turn_output(struct turn *t); /* what has no need to wait goes out */
-void turn_write(
-	struct turn *t); /* changes survive the process from here on; nobody waits for that */
-void turn_commit(struct turn *t); /* durable; then the steps, and their output */
+/* Changes survive the process from here on; nobody waits for that. */
+void turn_write(struct turn *t);
+void turn_write_urgent(struct turn *t); /* if there are some that have to; see store_urgent() */
+void turn_commit(struct turn *t);       /* durable; then the steps, and their output */

@@ -128,8 +128,8 @@ int store_rcpt(struct store *s, int64_t id, const struct stored_rcpt *r, wall_t 
 
 /*
  * Notes of who was sent which content. One is made before the final dot, with the X-Multidrop-Id
- * under which the relay may have it then; again without, when the relay has accepted it; and it is
- * dropped when the relay has not.
+ * under which the relay may have it then; again without, when the relay has accepted it, which
+ * leaves its time as it was; and it is dropped when the relay has not.
  */
 struct dedupe_note {
 	int64_t message;   /* its row; 0: nothing seen */
@@ -264,6 +264,9 @@ const uint8_t *store_key(const struct store *s);
  * survive the death of the machine too: it is what "durable" means everywhere else.
  */
 bool store_dirty(const struct store *s); /* a transaction is open */
+/* And something in it that a dead process must not forget. What identifies a message may: it is
+ * found out again. */
+bool store_urgent(const struct store *s);
 int store_write(struct store *s, struct err *err) must_check;
 int store_commit(struct store *s, struct err *err) must_check;
 void store_rollback(struct store *s);

@@ -10,29 +10,30 @@
 #include <cmocka.h>
 
 static const uint8_t key[16] = "0123456789abcdef", other_key[16] = "0123456789abcdeg";
+static struct identity *ours, *others;
 static const uint8_t digest[STORE_DIGEST_OCTETS] = "d", other_digest[STORE_DIGEST_OCTETS] = "e";
 
 /* The same message has the same id at each redelivery; anything else has another one. */
 static void an_id_names_one_message(void **state)
 {
-	static const struct {
-		const uint8_t *key;
+	const struct {
+		struct identity *with;
 		const char *account, *uid;
 		const uint8_t *digest;
 	} rows[] = {
-		{ key, "sammel", "17", digest },
-		{ other_key, "sammel", "17", digest },
-		{ key, "sammel2", "17", digest },
-		{ key, "sammel", "18", digest },
-		{ key, "sammel", "17", other_digest },
-		{ key, "sammel1", "7", digest }, /* no two parts run into each other */
-		{ key, "sammel17", "", digest },
+		{ ours, "sammel", "17", digest },
+		{ others, "sammel", "17", digest },
+		{ ours, "sammel2", "17", digest },
+		{ ours, "sammel", "18", digest },
+		{ ours, "sammel", "17", other_digest },
+		{ ours, "sammel1", "7", digest }, /* no two parts run into each other */
+		{ ours, "sammel17", "", digest },
 	};
 	char ids[ARRAY_LEN(rows)][IDENTITY_HEX + 1], again[IDENTITY_HEX + 1];
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		identity_make(rows[i].key, rows[i].account, rows[i].uid, rows[i].digest, ids[i]);
-		identity_make(rows[i].key, rows[i].account, rows[i].uid, rows[i].digest, again);
+		identity_make(rows[i].with, rows[i].account, rows[i].uid, rows[i].digest, ids[i]);
+		identity_make(rows[i].with, rows[i].account, rows[i].uid, rows[i].digest, again);
 		assert_string_equal(ids[i], again);
 		assert_int_equal(strspn(ids[i], "0123456789abcdef"), IDENTITY_HEX);
 		assert_int_equal(strlen(ids[i]), IDENTITY_HEX);
@@ -46,21 +47,21 @@ static void knows_its_own_ids(void **state)
 	char id[IDENTITY_HEX + 1];
 	struct strview view = { id, IDENTITY_HEX };
 
-	identity_make(key, "sammel", "17", digest, id);
-	assert_true(identity_is_own(key, view));
-	assert_false(identity_is_own(other_key, view));
+	identity_make(ours, "sammel", "17", digest, id);
+	assert_true(identity_is_own(ours, view));
+	assert_false(identity_is_own(others, view));
 	for (size_t i = 0; i < IDENTITY_HEX; i++) { /* each octet counts */
 		char was = id[i];
 		id[i] = was == '0' ? '1' : '0';
-		assert_false(identity_is_own(key, view));
+		assert_false(identity_is_own(ours, view));
 		id[i] = 'x';
-		assert_false(identity_is_own(key, view));
+		assert_false(identity_is_own(ours, view));
 		id[i] = was;
-		assert_false(identity_is_own(key, sv(id, i)));
+		assert_false(identity_is_own(ours, sv(id, i)));
 	}
-	assert_false(identity_is_own(key, sv(id, IDENTITY_HEX + 1)));
-	assert_false(identity_is_own(key, SV("")));
-	assert_true(identity_is_own(key, view));
+	assert_false(identity_is_own(ours, sv(id, IDENTITY_HEX + 1)));
+	assert_false(identity_is_own(ours, SV("")));
+	assert_true(identity_is_own(ours, view));
 }
 
 static struct envelope_rule rule = { .header = (char[]){ "X-My-Envelope" } };
@@ -146,6 +147,20 @@ static void a_large_body_counts_to_its_last_octet(void **state)
 	}
 }
 
+static int set_up(void **state)
+{
+	ours = identity_new(key);
+	others = identity_new(other_key);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	identity_free(ours);
+	identity_free(others);
+	return 0;
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -155,5 +170,5 @@ int main(void)
 		cmocka_unit_test(a_large_body_counts_to_its_last_octet),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

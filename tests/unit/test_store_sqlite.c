@@ -342,11 +342,12 @@ static void remembers_what_was_delivered(void **state)
 		{ "b", "hans@x", 0, 0, 0 },
 	};
 	struct fixture *fx = *state;
-	struct dedupe_note seen, first = { 1, "" }, second = { 2, "" };
+	struct dedupe_note seen, notes[] = { { 1, "" }, { 2, "1D" }, { 2, "" } };
 
-	OK(store_dedupe_note(fx->store, "a", "hans@x", digests[0], &first, 500, NULL));
-	OK(store_dedupe_note(
-		fx->store, "a", "hans@x", digests[0], &second, 1000, NULL)); /* the last counts */
+	/* The last counts, from its dot on. */
+	for (size_t i = 0; i < ARRAY_LEN(notes); i++)
+		OK(store_dedupe_note(fx->store, "a", "hans@x", digests[0], &notes[i],
+			500 + 500 * (wall_t)i, NULL));
 	commit(fx);
 	reopen(fx);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -26,6 +26,11 @@ bool store_dirty(const struct store *s)
 	return s->dirty;
 }
 
+bool store_urgent(const struct store *s)
+{
+	return s->dirty;
+}
+
 static int disk(struct store *s, char what, unsigned *failures, struct err *err)
 {
 	strbuf_addc(&s->seen, what);
