@@ -16,7 +16,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* Shorter than any server's autologout (RFC 1939 section 3: ten minutes, some say five). */
 #define NOOP_MSEC (2 * 60 * 1000)
@@ -295,7 +294,6 @@ static void on_retr_data(struct fetch *f, const struct pop3_event *ev)
 static void on_quit(struct fetch *f, const struct pop3_event *ev)
 {
 	bool ok = ev->type == POP3_QUIT_OK;
-	struct env *env = f->env;
 	struct err err;
 
 	if (!ok) {
@@ -305,9 +303,7 @@ static void on_quit(struct fetch *f, const struct pop3_event *ev)
 			strbuf_str(&said));
 		set_err(f, &err);
 	}
-	if (ok && !env->dry_run && listing_gone(f, &err))
-		set_err(f, &err); /* the rows stay DONE: DELE again while they are listed */
-	if (!env->dry_run && store_set_quit_ok(env->store, f->account->name, ok, &err))
+	if (!f->env->dry_run && listing_quit(f, ok, &err))
 		set_err(f, &err);
 	drop_connection(f);
 }

@@ -118,7 +118,7 @@ int listing_watch(struct fetch *f, struct err *err)
 	return due ? store_set_watch(f->env->store, f->account->name, &f->watch, err) : 0;
 }
 
-int listing_gone(struct fetch *f, struct err *err)
+static int gone(struct fetch *f, struct err *err)
 {
 	struct env *env = f->env;
 
@@ -141,6 +141,17 @@ int listing_gone(struct fetch *f, struct err *err)
 				.text = "deleted at the provider" });
 	}
 	return 0;
+}
+
+int listing_quit(struct fetch *f, bool ok, struct err *err)
+{
+	struct env *env = f->env;
+
+	/* Else the rows stay DONE: DELE again while they are listed. */
+	int rc = ok ? gone(f, err) : 0;
+	if (store_set_quit_ok(env->store, f->account->name, ok, rc ? &(struct err){ 0 } : err))
+		rc = -1;
+	return rc;
 }
 
 /*

@@ -10,7 +10,7 @@
 int listing_take(struct fetch *f, struct err *err) must_check;
 /* Records what the messages have shown of the envelope header, if that is news to the state. */
 int listing_watch(struct fetch *f, struct err *err) must_check;
-/* QUIT is confirmed: what was deleted is so from now on. -1: not recorded, nor are the rest. */
-int listing_gone(struct fetch *f, struct err *err) must_check;
+/* QUIT is answered; ok: what was deleted is so from now on. -1: not all of that is recorded. */
+int listing_quit(struct fetch *f, bool ok, struct err *err) must_check;
 /* UIDL was answered with this -ERR: goes on without UIDs, or fails the fetch. */
 void listing_refused(struct fetch *f, struct strview answer);
