@@ -43,13 +43,15 @@ void identity_free(struct identity *i)
 	free(i);
 }
 
+/* A copy for each: before 3.0.3 OpenSSL's HMAC did not begin anew when it was told to. */
 static void keyed(struct identity *i, struct strview data, uint8_t out[EVP_MAX_MD_SIZE])
 {
+	EVP_MAC_CTX *mac = EVP_MAC_CTX_dup(i->mac);
 	size_t len;
 
-	ensure(EVP_MAC_init(i->mac, NULL, 0, NULL) == 1); /* with the key that it has */
-	ensure(EVP_MAC_update(i->mac, (const unsigned char *)data.ptr, data.len) == 1);
-	ensure(EVP_MAC_final(i->mac, out, &len, EVP_MAX_MD_SIZE) == 1);
+	ensure(mac && EVP_MAC_update(mac, (const unsigned char *)data.ptr, data.len) == 1);
+	ensure(EVP_MAC_final(mac, out, &len, EVP_MAX_MD_SIZE) == 1);
+	EVP_MAC_CTX_free(mac);
 }
 
 void identity_make(struct identity *with, const char *account, const char *uid,

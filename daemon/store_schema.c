@@ -238,7 +238,7 @@ int store_schema_open(sqlite3 *db, const char *path, struct clock *clock, struct
 		switch_to_wal(&f, err) ||
 		exec(&f,
 			"PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;"
-			"PRAGMA wal_autocheckpoint = 4000; BEGIN IMMEDIATE",
+			"BEGIN IMMEDIATE",
 			err) ||
 		prepare(&f, rng, err) || check_tables(&f, err) || load_key(&f, err) ||
 		translate_logins(&f, clock, err))

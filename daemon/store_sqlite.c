@@ -7,6 +7,7 @@
  * it is first used, and kept; what begins and ends a transaction, when the database is opened.
  */
 #include "store_impl.h"
+#include "store_wal.h"
 #include "system.h"
 
 #include <errno.h>
@@ -453,7 +454,7 @@ int store_open(const char *state_dir, struct clock *clock, struct rng *rng, stru
 	s->path = mem_strdup(path.ptr);
 	TAILQ_INIT(&s->owed);
 	int rc = sqlite3_open_v2(strbuf_str(&path), &s->db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, store_wal_vfs());
 	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
 	if (rc != SQLITE_OK)
 		store_fail(s, err, "open");
