@@ -37,8 +37,8 @@ static const struct {
 		"somebody else reads this maildrop: find that program or phone and stop "
 		"it" AT_ONCE },
 	{ "backoff", "THROTTLE",
-		"the provider wants fewer logins: raise interval, and stop what else logs in "
-		"there" },
+		"the provider wants fewer logins: raise min_interval (or lower login_limit) of the "
+		"provider, and stop what else logs in there" },
 	{ "backoff", "TEMP", "the provider says: later; nothing is to be done" AT_ONCE },
 	{ "backoff", "PERM", "the provider refuses for good: ask it why" AT_ONCE },
 	{ "backoff", "LIMIT", "the server went beyond a limit: docs/limits.md says which" AT_ONCE },
