@@ -129,6 +129,8 @@ static void take_request(struct control_client *client, struct strview line)
 		control_end(client, 1);
 		return;
 	}
+	/* What a relay has accepted is on record before an answer takes its time. */
+	turn_write_urgent(&c->env->turn);
 	c->ops.on_request(c->ops.ctx, client, &request);
 }
 

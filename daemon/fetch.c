@@ -293,17 +293,16 @@ static void on_retr_data(struct fetch *f, const struct pop3_event *ev)
 
 static void on_quit(struct fetch *f, const struct pop3_event *ev)
 {
-	bool ok = ev->type == POP3_QUIT_OK;
 	struct err err;
 
-	if (!ok) {
+	if (ev->type != POP3_QUIT_OK) {
 		AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
 		escape_foreign(&said, ev->reply);
 		err_set(&err, ERR_TEMP, 0, "QUIT: %.150s; the next listing tells what is gone",
 			strbuf_str(&said));
 		set_err(f, &err);
 	}
-	if (!f->env->dry_run && listing_quit(f, ok, &err))
+	if (!f->env->dry_run && listing_quit(f, ev->type == POP3_QUIT_OK, &err))
 		set_err(f, &err);
 	drop_connection(f);
 }
@@ -313,7 +312,6 @@ static void on_event(struct fetch *f, const struct pop3_event *ev)
 	switch (ev->type) {
 	case POP3_NONE:
 	case POP3_UIDL_END:
-	case POP3_NOOP_OK:
 	case POP3_TOP_START:
 	case POP3_TOP_DATA:
 	case POP3_TOP_END:
@@ -357,7 +355,9 @@ static void on_event(struct fetch *f, const struct pop3_event *ev)
 		break;
 	case POP3_DELE_OK:
 	case POP3_DELE_ERR:
-		maildrop_deleted(&f->maildrop, ev->number, ev->type == POP3_DELE_OK);
+	case POP3_NOOP_OK: /* the last transit may have settled meanwhile */
+		if (ev->type != POP3_NOOP_OK)
+			maildrop_deleted(&f->maildrop, ev->number, ev->type == POP3_DELE_OK);
 		fetch_pump(f);
 		break;
 	case POP3_QUIT_OK:

@@ -208,6 +208,8 @@ static void take_request(struct client *c, struct strview text)
 	struct http_answer answer = { 0 };
 	int status = parse_head(text, &head);
 
+	/* What a relay has accepted is on record before a page takes its time. */
+	turn_write_urgent(&c->http->env->turn);
 	if (status)
 		answer = refusal(status);
 	else

@@ -76,7 +76,10 @@ static struct account *find(struct requests *c, struct control_client *client,
 		*status = no_such_account(client, r->account);
 		return NULL;
 	}
-	tell(client, control_complain, "%s: not enabled in the configuration", name);
+	tell(client, control_complain,
+		"%s: not enabled in the configuration; set enabled = true, then: multidropctl "
+		"reload",
+		name);
 	*status = REFUSED;
 	return NULL;
 }

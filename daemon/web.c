@@ -187,7 +187,8 @@ static void answer(void *ctx, const struct http_request *request, struct http_an
 		strbuf_clear(&w->kept[i].body);
 		w->kept[i].status = routes[i].make(w, &w->kept[i].body);
 		msec_t took = env_now(w->view.env) - now;
-		w->kept[i].until = now + WEB_KEEP_MSEC + took * WEB_REST;
+		w->kept[i].until = now + WEB_KEEP_MSEC +
+			(took < WEB_REST_MAX_MSEC / WEB_REST ? took * WEB_REST : WEB_REST_MAX_MSEC);
 	}
 	a->status = w->kept[i].status;
 	a->type = routes[i].type;
@@ -243,9 +244,13 @@ int web_reload(struct web *w, const struct config *new, struct err *err)
 	const struct conf_place *place = conf_key_place(&new->keys, "metrics_listen");
 	struct err why;
 
-	if (http_listen(w->http, new->metrics_listen, &why))
+	if (http_listen(w->http, new->metrics_listen, &why)) {
+		const char *now = (*w->view.config)->metrics_listen;
+		if (now && !strcmp(now, new->metrics_listen))
+			return 0; /* nothing new: it is tried again every minute already */
 		return err_set(err, ERR_CONFIG, why.code, "%s:%d: metrics_listen %s",
 			place ? place->file : "-", place ? place->line : 0, why.text);
+	}
 	event_del(w->retry);
 	return 0;
 }

@@ -8,9 +8,10 @@
 
 #include "status.h"
 
-#define WEB_KEEP_MSEC  1000
-#define WEB_REST       100
-#define WEB_RETRY_MSEC 60000 /* an address that could not be taken is tried again */
+#define WEB_KEEP_MSEC     1000
+#define WEB_REST          100
+#define WEB_REST_MAX_MSEC 60000 /* but no longer: it is to be read by a monitor */
+#define WEB_RETRY_MSEC    60000 /* an address that could not be taken is tried again */
 
 struct web;
 

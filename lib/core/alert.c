@@ -71,8 +71,11 @@ static struct alert *matter(
 {
 	struct alert *a = find(b, kind, name);
 
-	if (a)
+	if (a) {
+		if (!a->count && a->allowed <= now)
+			a->known = false; /* another process may have told it since */
 		return a;
+	}
 	forget_old(b, now);
 	if (b->n == ALERT_MATTERS)
 		return NULL;
@@ -109,8 +112,11 @@ static struct alert *note_up(struct alerts_book *b, const char *name, msec_t now
 	struct alert *a = matter(b, ALERT_RELAY_UP, name, now); /* first: it may move the other */
 	struct alert *down = find(b, ALERT_RELAY_DOWN, name);
 
-	if (!a)
+	if (!a) {
+		if (down)
+			down->count = 0; /* no room to say that it is back; it is not down */
 		return NULL;
+	}
 	if (down && down->count && now - down->since < ALERT_BLINK_MSEC) {
 		down->count = 0;
 		return NULL;

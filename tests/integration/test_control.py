@@ -284,7 +284,8 @@ def test_fetch_all(config):
             assert run.stdout.startswith("sammel: cycle started\nsammel: 0 listed")
             assert run.stderr.startswith("zwei: not now: paused by an administrator")
             run = expect(ctl.ask(config, "fetch", "aus"), 1)
-            assert run.stderr == "aus: not enabled in the configuration\n"
+            assert run.stderr == "aus: not enabled in the configuration; " \
+                "set enabled = true, then: multidropctl reload\n"
 
 
 def test_stop_ends_the_wait(config):

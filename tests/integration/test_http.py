@@ -398,6 +398,8 @@ def test_a_port_that_is_taken_stops_no_mail(config, peers):
             (failed,) = running.log.find("metrics.failed")
             assert failed["level"] == "warning"
             assert failed["reason"] == f"{address}: Address already in use"
+            expect(ctl.ask(config, "reload"), 0)  # nor a reload that does not change the key
+            assert not running.log.find("config.refused")
             assert running.stop() == 0
 
 

@@ -45,6 +45,29 @@ def test_p50_slow_relay_outlasts_the_autologout(config):
         assert provider.connections == 1
 
 
+def test_p50_quit_follows_a_noop_that_was_answered_last(config):
+    """P50: the last message settles, as held, while a NOOP is unanswered: QUIT comes after it."""
+    def slow(_session):
+        asked.wait(60)
+        return "554 5.7.1 not wanted"
+
+    def noop(_session):
+        asked.set()
+        settled.wait(60)
+    asked, settled = threading.Event(), threading.Event()
+    with Pop3Fake([messages.stored("hans", "langsam")], {"NOOP": noop}) as provider, \
+            Sink({"dot": slow}) as sink:
+        fake_provider(config, provider, timeout="600s")
+        config.relay("house", port=sink.port, dot_timeout="60m")
+        config.account("sammel", "fake", "house", provider.password, interval="7d")
+        with daemon.Daemon(config, **fast_clock()) as running:
+            running.wait_event("message.held")
+            assert not provider.said("QUIT")
+            settled.set()
+            running.wait(lambda: provider.said("QUIT"), what="QUIT")
+            running.kill()
+
+
 def crowd(config, providers, sink):
     """Three accounts at each of two providers, which count what they see."""
     for name, provider in providers.items():

@@ -168,6 +168,40 @@ static void a_relay_that_is_back_at_once_is_none(void **state)
 	alerts_book_free(&b);
 }
 
+/* With no room for the other matter, what is over must not stay due for ever. */
+static void back_in_a_full_book_is_not_due(void **state)
+{
+	struct alerts_book b = { 0 };
+	struct log_entry e = held;
+	char name[16];
+
+	note(&b, &down, 0);
+	for (int i = 1; i < ALERT_MATTERS; i++) {
+		(void)snprintf(name, sizeof name, "a%d", i);
+		e.account = name;
+		assert_non_null(note(&b, &e, 0));
+	}
+	assert_null(note(&b, &up, 2 * ALERT_BLINK_MSEC));
+	assert_int_equal(alert_find(&b, ALERT_RELAY_DOWN, "house")->count, 0);
+	alerts_book_free(&b);
+}
+
+/* After the hour another process may have told it: whoever knows is asked again. */
+static void after_the_hour_others_are_asked_again(void **state)
+{
+	struct alerts_book b = { 0 };
+	struct alert *a = note(&b, &held, 0);
+
+	a->known = true;
+	assert_true(note(&b, &held, MINUTE)->known);
+	alert_told(a, 2, MINUTE);
+	a = note(&b, &held, 2 * MINUTE);
+	assert_true(a->known);
+	alert_told(a, 1, 2 * MINUTE);
+	assert_false(note(&b, &held, 2 * MINUTE + ALERT_EVERY_MSEC)->known);
+	alerts_book_free(&b);
+}
+
 static void the_relay_itself_is_proof(void **state)
 {
 	struct alerts_book b = { 0 };
@@ -364,6 +398,8 @@ int main(void)
 		cmocka_unit_test(what_settled_itself_is_not_told),
 		cmocka_unit_test(a_relay_that_came_back_is_one_matter),
 		cmocka_unit_test(a_relay_that_is_back_at_once_is_none),
+		cmocka_unit_test(back_in_a_full_book_is_not_due),
+		cmocka_unit_test(after_the_hour_others_are_asked_again),
 		cmocka_unit_test(the_relay_itself_is_proof),
 		cmocka_unit_test(the_memory_has_an_end),
 		cmocka_unit_test(the_whole_mail),
