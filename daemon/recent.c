@@ -3,10 +3,12 @@
 
 #include <stdio.h>
 
-/* Events of a message quote replies, and replies quote addresses. */
+/* Events of a message quote replies, and replies quote addresses; so does a transaction that broke.
+ */
 static bool is_private(const struct log_entry *e)
 {
-	return e->recipient || e->sender || e->message_id || e->uidl;
+	return e->recipient || e->sender || e->message_id || e->uidl ||
+		(e->event == EV_RELAY_WARNING && e->error);
 }
 
 static void sentence(const struct log_entry *e, struct strbuf *out)

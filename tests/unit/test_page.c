@@ -187,12 +187,14 @@ static void nobody_is_named_there(void **state)
 		{ .sender = "hans@x.example", .reason = "hans is over quota" },
 		{ .message_id = "<hans@x>", .reason = "<hans@x> seen" },
 		{ .uidl = "hans-1", .reason = "hans-1 is twice" },
+		{ .event = EV_RELAY_WARNING, .error = "TEMP", .reason = "421 <hans@x> bye" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct recent r = { 0 };
 		struct log_entry e = rows[i];
-		e.event = EV_MESSAGE_HELD;
+		if (e.event != EV_RELAY_WARNING)
+			e.event = EV_MESSAGE_HELD;
 		e.account = "sammel";
 		e.text = "held";
 		e.reply = "550 hans";
