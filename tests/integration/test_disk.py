@@ -304,7 +304,7 @@ def test_locked_by_another_process_K13(config):
 
     with Pop3Fake([mail("Nr 1")], {"RETR": [lock]}) as provider, Sink() as sink:
         with daemon.Daemon(serve(config, provider, sink)) as running:
-            running.wait_event("state.failed")
+            running.wait_event("state.failed", timeout=90)  # each change is waited for: 10 s
             assert sink.attempts == []
             locks[0].close()
             running.wait_event("cycle.failed")

@@ -7,6 +7,7 @@
  */
 #include "week.h"
 
+#include "identity.h"
 #include "store_sqlite.h"
 
 #include <stdio.h>
@@ -152,6 +153,7 @@ static void begin(struct process *p, bool once)
 	if (store_open(state_dir, &week.clock, &week.rng, &p->env.store, &err) ||
 		relays_make(&p->relays, &p->env, week.config, &relay_ops, &err))
 		week_broken("%s", err.text);
+	p->env.identity = identity_new(store_key(p->env.store));
 	accounts_init(&p->accounts, &p->env, once, &ops);
 	accounts_apply(&p->accounts, week.config, &p->relays, NULL, 0, !once);
 	p->wake = week.now;
@@ -167,6 +169,7 @@ static void end(struct process *p)
 	}
 	accounts_clear(&p->accounts);
 	relays_free(&p->relays);
+	identity_free(p->env.identity);
 	store_close(p->env.store);
 	p->lives = false;
 }
