@@ -51,16 +51,9 @@ static const struct {
 	{ "backoff", NULL, "it is tried again by itself; at once with: multidropctl fetch @" },
 };
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text ? text : "";
-}
-
 static bool is(const json_t *o, const char *key, const char *value)
 {
-	return !strcmp(text_of(o, key), value);
+	return !strcmp(show_text_of(o, key), value);
 }
 
 static bool is_true(const json_t *o, const char *key)
@@ -108,23 +101,23 @@ static struct advice *add(
 
 static void add_age(struct strbuf *out, const json_t *status, wall_t at)
 {
-	show_span(out, show_read_time(text_of(status, "now")) - at);
+	show_span(out, show_read_time(show_text_of(status, "now")) - at);
 }
 
 static void add_last_error(struct strbuf *out, const json_t *status, const json_t *account)
 {
-	const char *error = text_of(account, "last_error");
+	const char *error = show_text_of(account, "last_error");
 
 	if (!*error)
 		return;
 	strbuf_addf(out, "%s%s (", out->len ? "; " : "", error);
-	add_age(out, status, show_read_time(text_of(account, "last_error_at")));
+	add_age(out, status, show_read_time(show_text_of(account, "last_error_at")));
 	strbuf_adds(out, " ago)");
 }
 
 static void add_overdue(struct strbuf *out, const json_t *status, const json_t *account)
 {
-	wall_t success = show_read_time(text_of(account, "last_success"));
+	wall_t success = show_read_time(show_text_of(account, "last_success"));
 
 	if (!success) {
 		strbuf_adds(out, "no cycle has ever ended well; ");
@@ -137,7 +130,7 @@ static void add_overdue(struct strbuf *out, const json_t *status, const json_t *
 
 static void complain(struct advice_list *list, const json_t *status, const json_t *account)
 {
-	const char *name = text_of(account, "name"), *state = text_of(account, "state");
+	const char *name = show_text_of(account, "name"), *state = show_text_of(account, "state");
 	bool overdue = is_true(account, "overdue"),
 	     relay = is(account, "next_reason", "relay-down");
 	bool disk = is(account, "next_reason", "state");
@@ -146,13 +139,13 @@ static void complain(struct advice_list *list, const json_t *status, const json_
 
 	if (overdue)
 		add_overdue(&a->what, status, account);
-	strbuf_adds(&a->what, text_of(account, "next_text"));
+	strbuf_adds(&a->what, show_text_of(account, "next_text"));
 	if (!relay)
 		add_last_error(&a->what, status, account);
 	if (disk) /* it could not even log in: its last error is another one */
 		advice_next_step(&a->next, name, "backoff", "LOCAL");
 	else
-		advice_next_step(&a->next, name, state, text_of(account, "last_error"));
+		advice_next_step(&a->next, name, state, show_text_of(account, "last_error"));
 	if (overdue && !relay && !a->next.len)
 		strbuf_adds(&a->next, "the log says more: journalctl -u multidropd");
 }
@@ -162,7 +155,7 @@ static void look_at_account(struct advice_list *list, const json_t *status, cons
 	if (is_true(account, "trouble") || is_true(account, "overdue")) {
 		complain(list, status, account);
 	} else if (is(account, "state", "paused")) {
-		const char *name = text_of(account, "name");
+		const char *name = show_text_of(account, "name");
 		struct advice *a = add(list, ADVICE_REMARK, "", name);
 		strbuf_adds(&a->what, "paused by an administrator");
 		advice_next_step(&a->next, name, "paused", "");
@@ -171,12 +164,12 @@ static void look_at_account(struct advice_list *list, const json_t *status, cons
 
 static void look_at_relay(struct advice_list *list, const json_t *relay)
 {
-	const char *name = text_of(relay, "name");
+	const char *name = show_text_of(relay, "name");
 	struct advice *a;
 
 	if (is(relay, "state", "down")) {
 		a = add(list, ADVICE_FAILURE, "relay ", name);
-		strbuf_addf(&a->what, "down: %s", text_of(relay, "last_error"));
+		strbuf_addf(&a->what, "down: %s", show_text_of(relay, "last_error"));
 		strbuf_adds(&a->next,
 			"mail stays at the provider until it is back; nothing is fetched for it; "
 			"look at that server, it is tried again by itself");
@@ -202,10 +195,10 @@ static void look_at_rest(struct advice_list *list, const json_t *status)
 	json_int_t held = held_in(status);
 	struct advice *a;
 
-	if (*text_of(status, "state_error")) {
+	if (*show_text_of(status, "state_error")) {
 		a = add(list, ADVICE_FAILURE, "", "");
 		strbuf_addf(&a->what, "the state cannot be written: %s",
-			text_of(status, "state_error"));
+			show_text_of(status, "state_error"));
 		strbuf_adds(&a->next,
 			"look at this machine: free disk space, and the owner of state_dir; "
 			"nothing is deleted and no message is sent before it can be written "
@@ -263,7 +256,7 @@ bool advice_headline(const json_t *status, struct strbuf *out)
 		trouble += is_true(o, "trouble") || is_true(o, "overdue");
 	}
 	json_array_foreach(json_object_get(status, "relays"), i, o) down += is(o, "state", "down");
-	if (*text_of(status, "state_error"))
+	if (*show_text_of(status, "state_error"))
 		strbuf_adds(&bad, "the state cannot be written");
 	add_part(&bad, trouble, "account in trouble", "accounts in trouble");
 	add_part(&bad, down, "relay down", "relays down");
@@ -281,13 +274,14 @@ bool advice_headline(const json_t *status, struct strbuf *out)
 /* Success is noted at a cycle's end, so it is never older than its start. */
 const char *advice_result(const json_t *account)
 {
-	wall_t start = show_read_time(text_of(account, "last_start"));
+	wall_t start = show_read_time(show_text_of(account, "last_start"));
 
 	if (is(account, "state", "connecting") || is(account, "state", "fetching"))
 		return "running";
 	if (!start)
 		return "none yet";
-	if (show_read_time(text_of(account, "last_success")) >= start)
+	if (show_read_time(show_text_of(account, "last_success")) >= start)
 		return "ok";
-	return show_read_time(text_of(account, "last_error_at")) >= start ? "failed" : "cut short";
+	return show_read_time(show_text_of(account, "last_error_at")) >= start ? "failed"
+									       : "cut short";
 }

@@ -187,7 +187,9 @@ void app_log_faults(const struct faults *faults, enum log_event event)
 	for (size_t i = 0; i < faults->n; i++) {
 		const struct fault *f = &faults->items[i];
 		AUTO(strbuf_free) struct strbuf place = STRBUF_INIT, text = STRBUF_INIT;
-		strbuf_addf(&place, "%s:%d", f->place.file ? f->place.file : "-", f->place.line);
+		strbuf_adds(&place, f->place.file ? f->place.file : "-");
+		if (f->place.line > 0) /* else it is about the whole file */
+			strbuf_addf(&place, ":%d", f->place.line);
 		strbuf_addf(&text, "%s: %s", place.ptr, f->text);
 		app_log(f->warning ? EV_CONFIG_WARNING : event, place.ptr, text.ptr);
 	}

@@ -58,7 +58,8 @@ int ctl_become_owner(const char *state_dir)
 	struct stat st;
 
 	if (stat(state_dir, &st))
-		return ctl_fail("state_dir %s cannot be used; multidropd makes it", state_dir);
+		return ctl_fail("state_dir %s: %s; create it for the daemon's user", state_dir,
+			strerror(errno));
 	if (geteuid() || !st.st_uid)
 		return 0;
 	if (setgroups(0, NULL) || setgid(st.st_gid) || setuid(st.st_uid))

@@ -7,6 +7,7 @@
 #include "advice.h"
 #include "ctl_daemon.h"
 #include "ctl_table.h"
+#include "show.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,27 +28,9 @@ static const json_t *item(const struct page *page, const char *list, size_t i)
 	return json_array_get(json_object_get(page->status, list), i);
 }
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text ? text : "";
-}
-
-static json_int_t number_of(const json_t *o, const char *key)
-{
-	return json_integer_value(json_object_get(o, key));
-}
-
-/* 0: null. */
-static wall_t time_of(const json_t *o, const char *key)
-{
-	return show_read_time(text_of(o, key));
-}
-
 static bool is_state(const json_t *o, const char *state)
 {
-	return !strcmp(text_of(o, "state"), state);
+	return !strcmp(show_text_of(o, "state"), state);
 }
 
 /* ---- cells ---- */
@@ -94,7 +77,7 @@ static void cell_number(struct table *t, enum colour colour, const json_t *o, co
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 
 	if (json_is_integer(json_object_get(o, key)))
-		strbuf_addf(&text, "%" JSON_INTEGER_FORMAT, number_of(o, key));
+		strbuf_addf(&text, "%" JSON_INTEGER_FORMAT, show_number_of(o, key));
 	else
 		strbuf_adds(&text, "-");
 	table_add(t, colour, strbuf_str(&text));
@@ -122,7 +105,7 @@ static void add_times(struct strbuf *out, const struct page *page)
 	const json_t *o;
 
 	for (size_t i = 0; (o = item(page, "accounts", i)); i++) {
-		wall_t start = time_of(o, "last_start"), due = time_of(o, "next_due");
+		wall_t start = show_time_of(o, "last_start"), due = show_time_of(o, "next_due");
 		last = start > last ? start : last;
 		next = due && (!next || due < next) ? due : next;
 	}
@@ -172,17 +155,17 @@ static void print_accounts(const struct page *page)
 	titles(&t, names);
 	for (i = 0; (o = item(page, "accounts", i)); i++) {
 		const char *result = advice_result(o);
-		table_add(&t, PLAIN, text_of(o, "name"));
-		table_add(&t, state_colour(o), text_of(o, "state"));
-		cell_ago(&t, page, time_of(o, "last_start"));
+		table_add(&t, PLAIN, show_text_of(o, "name"));
+		table_add(&t, state_colour(o), show_text_of(o, "state"));
+		cell_ago(&t, page, show_time_of(o, "last_start"));
 		table_add(&t, strcmp(result, "failed") ? PLAIN : RED, result);
-		cell_in(&t, page, time_of(o, "next_due"), "-");
+		cell_in(&t, page, show_time_of(o, "next_due"), "-");
 		cell_number(&t, PLAIN, o, "delivered");
-		cell_number(&t, number_of(o, "held") ? YELLOW : PLAIN, o, "held");
+		cell_number(&t, show_number_of(o, "held") ? YELLOW : PLAIN, o, "held");
 		cell_number(&t, PLAIN, o, "logins_left");
 		cell_number(&t, PLAIN, o, "pending_delete");
-		cell_ago(&t, page, time_of(o, "last_success"));
-		table_add(&t, PLAIN, text_of(o, "next_text"));
+		cell_ago(&t, page, show_time_of(o, "last_success"));
+		table_add(&t, PLAIN, show_text_of(o, "next_text"));
 	}
 	table_print(&t, &page->paper);
 	table_free(&t);
@@ -198,15 +181,16 @@ static void print_providers(const struct page *page)
 	titles(&t, names);
 	for (i = 0; (o = item(page, "providers", i)); i++) {
 		AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
-		json_int_t limit = number_of(o, "login_limit");
-		strbuf_addf(&text, "%" JSON_INTEGER_FORMAT, number_of(o, "logins_in_window"));
+		json_int_t limit = show_number_of(o, "login_limit");
+		strbuf_addf(&text, "%" JSON_INTEGER_FORMAT, show_number_of(o, "logins_in_window"));
 		if (limit)
 			strbuf_addf(&text, " of %" JSON_INTEGER_FORMAT, limit);
 		strbuf_adds(&text, " in ");
-		show_span(&text, (msec_t)number_of(o, "login_window_seconds") * 1000);
-		table_add(&t, PLAIN, text_of(o, "name"));
-		table_add(&t, time_of(o, "next_login_allowed") ? YELLOW : PLAIN, strbuf_str(&text));
-		cell_in(&t, page, time_of(o, "next_login_allowed"), "now");
+		show_span(&text, (msec_t)show_number_of(o, "login_window_seconds") * 1000);
+		table_add(&t, PLAIN, show_text_of(o, "name"));
+		table_add(&t, show_time_of(o, "next_login_allowed") ? YELLOW : PLAIN,
+			strbuf_str(&text));
+		cell_in(&t, page, show_time_of(o, "next_login_allowed"), "now");
 	}
 	table_print(&t, &page->paper);
 	table_free(&t);
@@ -222,11 +206,11 @@ static void print_relays(const struct page *page)
 	titles(&t, names);
 	for (i = 0; (o = item(page, "relays", i)); i++) {
 		bool down = is_state(o, "down");
-		table_add(&t, PLAIN, text_of(o, "name"));
-		table_add(&t, down ? RED : PLAIN, text_of(o, "state"));
+		table_add(&t, PLAIN, show_text_of(o, "name"));
+		table_add(&t, down ? RED : PLAIN, show_text_of(o, "state"));
 		cell_number(&t, PLAIN, o, "idle");
 		cell_number(&t, PLAIN, o, "busy");
-		cell_in(&t, page, time_of(o, "next_try"), down ? "with the next cycle" : "-");
+		cell_in(&t, page, show_time_of(o, "next_try"), down ? "with the next cycle" : "-");
 	}
 	table_print(&t, &page->paper);
 	table_free(&t);
@@ -236,7 +220,7 @@ static void print_page(const json_t *status)
 {
 	struct page page = { .status = status, .paper = paper_of_stdout() };
 
-	page.now = time_of(status, "now");
+	page.now = show_time_of(status, "now");
 	print_top(&page);
 	putchar('\n');
 	print_accounts(&page);

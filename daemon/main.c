@@ -20,7 +20,7 @@ static const char usage[] =
 	"  -c, --config FILE       configuration (" CONF_FILE_DEFAULT ")\n"
 	"  -t, --test-config       check the configuration, without the network, and exit\n"
 	"  -1, --once              one cycle for every enabled account that is due, then exit\n"
-	"  -a, --account NAME      with --once or --dry-run: only this account; may be repeated\n"
+	"  -a, --account NAME      with --once: only this account; may be repeated\n"
 	"  -n, --dry-run           with --once: show whom new messages would go to; deliver, "
 	"delete\n"
 	"                          and record nothing but the login\n"

@@ -54,26 +54,9 @@ static void add_text(struct page *p, const char *text)
 		}
 }
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text ? text : "";
-}
-
-static json_int_t number_of(const json_t *o, const char *key)
-{
-	return json_integer_value(json_object_get(o, key));
-}
-
-static wall_t time_of(const json_t *o, const char *key)
-{
-	return show_read_time(text_of(o, key));
-}
-
 static bool is(const json_t *o, const char *key, const char *value)
 {
-	return !strcmp(text_of(o, key), value);
+	return !strcmp(show_text_of(o, key), value);
 }
 
 static bool is_true(const json_t *o, const char *key)
@@ -161,7 +144,7 @@ static void number_cell(struct page *p, const json_t *o, const char *key, const 
 {
 	next_cell(p, "n");
 	if (json_is_integer(json_object_get(o, key)))
-		strbuf_addf(p->out, "%" JSON_INTEGER_FORMAT, number_of(o, key));
+		strbuf_addf(p->out, "%" JSON_INTEGER_FORMAT, show_number_of(o, key));
 	else
 		add(p, null);
 }
@@ -256,8 +239,8 @@ static void add_state(struct page *p, const json_t *o)
 		is_true(o, "overdue")                                             ? "bad"
 			: is_true(o, "trouble") && !strcmp(states[i].class, "ok") ? "warn"
 										  : states[i].class,
-		text_of(o, "state"));
-	add_small(p, states[i].words ? states[i].words : text_of(o, "next_text"));
+		show_text_of(o, "state"));
+	add_small(p, states[i].words ? states[i].words : show_text_of(o, "next_text"));
 }
 
 static void add_accounts(struct page *p)
@@ -271,24 +254,24 @@ static void add_accounts(struct page *p)
 	json_array_foreach(json_object_get(p->status, "accounts"), i, o)
 	{
 		begin_row(p);
-		add_text(p, text_of(o, "name"));
-		add_small(p, text_of(o, "provider"));
+		add_text(p, show_text_of(o, "name"));
+		add_small(p, show_text_of(o, "provider"));
 		next_cell(p, "");
 		add_state(p, o);
 		next_cell(p, "n");
 		add_text(p, advice_result(o));
-		if (time_of(o, "last_start")) {
+		if (show_time_of(o, "last_start")) {
 			add(p, "<small>");
-			add_time(p, time_of(o, "last_start"));
+			add_time(p, show_time_of(o, "last_start"));
 			add(p, "</small>");
 		}
 		next_cell(p, "n");
-		add_time_or(p, time_of(o, "last_success"), "never");
+		add_time_or(p, show_time_of(o, "last_success"), "never");
 		next_cell(p, "n");
-		if (time_of(o, "next_due") && time_of(o, "next_due") <= p->now)
+		if (show_time_of(o, "next_due") && show_time_of(o, "next_due") <= p->now)
 			add(p, "now");
 		else
-			add_time_or(p, time_of(o, "next_due"), "none set");
+			add_time_or(p, show_time_of(o, "next_due"), "none set");
 		number_cell(p, o, "delivered", "unknown");
 		number_cell(p, o, "held", "unknown");
 		number_cell(p, o, "pending_delete", "unknown");
@@ -309,23 +292,25 @@ static void add_relays(struct page *p)
 	{
 		bool down = is(o, "state", "down");
 		begin_row(p);
-		add_text(p, text_of(o, "name"));
+		add_text(p, show_text_of(o, "name"));
 		next_cell(p, "wide");
 		add_badge(p,
 			down                             ? "bad"
 				: is_true(o, "degraded") ? "warn"
 							 : "ok",
-			text_of(o, "state"));
+			show_text_of(o, "state"));
 		add_small(p,
-			is_true(o, "degraded") ? "a backup host serves" : text_of(o, "last_error"));
+			is_true(o, "degraded") ? "a backup host serves"
+					       : show_text_of(o, "last_error"));
 		next_cell(p, "n");
 		strbuf_addf(p->out,
 			"%" JSON_INTEGER_FORMAT " busy, %" JSON_INTEGER_FORMAT
 			" idle, %" JSON_INTEGER_FORMAT " connecting",
-			number_of(o, "busy"), number_of(o, "idle"), number_of(o, "connecting"));
+			show_number_of(o, "busy"), show_number_of(o, "idle"),
+			show_number_of(o, "connecting"));
 		next_cell(p, "n");
-		add_time_or(
-			p, time_of(o, "next_try"), down ? "with the next cycle" : "none needed");
+		add_time_or(p, show_time_of(o, "next_try"),
+			down ? "with the next cycle" : "none needed");
 		end_row(p);
 	}
 	end_table(p);
@@ -341,16 +326,16 @@ static void add_providers(struct page *p)
 	json_array_foreach(json_object_get(p->status, "providers"), i, o)
 	{
 		AUTO(strbuf_free) struct strbuf window = STRBUF_INIT;
-		show_span(&window, (msec_t)number_of(o, "login_window_seconds") * 1000);
+		show_span(&window, (msec_t)show_number_of(o, "login_window_seconds") * 1000);
 		begin_row(p);
-		add_text(p, text_of(o, "name"));
+		add_text(p, show_text_of(o, "name"));
 		number_cell(p, o, "logins_in_window", "unknown");
-		if (number_of(o, "login_limit"))
-			strbuf_addf(
-				p->out, " of %" JSON_INTEGER_FORMAT, number_of(o, "login_limit"));
+		if (show_number_of(o, "login_limit"))
+			strbuf_addf(p->out, " of %" JSON_INTEGER_FORMAT,
+				show_number_of(o, "login_limit"));
 		strbuf_addf(p->out, " in %s", strbuf_str(&window));
 		next_cell(p, "n");
-		add_time_or(p, time_of(o, "next_login_allowed"), "now");
+		add_time_or(p, show_time_of(o, "next_login_allowed"), "now");
 		end_row(p);
 	}
 	end_table(p);
@@ -383,12 +368,12 @@ static void add_events(struct page *p, const struct recent *recent)
 static void add_header(struct page *p, const struct page_input *in)
 {
 	add(p, "<header><p class=\"brand\">multidropd ");
-	add_text(p, text_of(p->status, "version"));
+	add_text(p, show_text_of(p->status, "version"));
 	add(p, "</p><p>As of ");
 	add_clock(p, p->now);
-	if (time_of(p->status, "started")) {
+	if (show_time_of(p->status, "started")) {
 		AUTO(strbuf_free) struct strbuf span = STRBUF_INIT;
-		show_span(&span, p->now - time_of(p->status, "started"));
+		show_span(&span, p->now - show_time_of(p->status, "started"));
 		strbuf_addf(p->out, ", running for %s", strbuf_str(&span));
 	}
 	strbuf_addf(
@@ -401,7 +386,9 @@ static void add_header(struct page *p, const struct page_input *in)
 
 void page_render(const struct page_input *in, struct strbuf *out)
 {
-	struct page p = { .out = out, .status = in->status, .now = time_of(in->status, "now") };
+	struct page p = {
+		.out = out, .status = in->status, .now = show_time_of(in->status, "now")
+	};
 	AUTO(strbuf_free) struct strbuf headline = STRBUF_INIT;
 	struct advice_list list = { 0 };
 	bool well = advice_headline(in->status, &headline);

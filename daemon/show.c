@@ -38,6 +38,23 @@ json_t *show_json_text(const char *text)
 	return json_string(strbuf_str(&escaped));
 }
 
+const char *show_text_of(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text ? text : "";
+}
+
+json_int_t show_number_of(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+wall_t show_time_of(const json_t *o, const char *key)
+{
+	return show_read_time(show_text_of(o, key));
+}
+
 void show_span(struct strbuf *out, msec_t span)
 {
 	int64_t s = (span + 999) / 1000, min = s / 60, h = min / 60;

@@ -12,6 +12,10 @@
 json_t *show_json_time(wall_t at);        /* RFC 3339, UTC; 0 is null */
 wall_t show_read_time(const char *text);  /* the way back; 0: none, or not such a text */
 json_t *show_json_text(const char *text); /* what is not UTF-8 is escaped; NULL is null */
+/* Of an object that may come from another version: what is missing is "" and 0. */
+const char *show_text_of(const json_t *o, const char *key);
+json_int_t show_number_of(const json_t *o, const char *key);
+wall_t show_time_of(const json_t *o, const char *key);
 /* "40 s", "12 min", "3 h 20 min", "4 d": for people, rounded to what matters. */
 void show_span(struct strbuf *out, msec_t span);
 
