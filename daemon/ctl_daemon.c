@@ -96,15 +96,15 @@ static void pass_on(char kind, const char *text, struct strbuf *said)
 static int read_answer(const struct ctl_call *call, const struct control_request *request,
 	FILE *stream, const char *path, struct strbuf *said)
 {
-	bool shown = false;
+	struct ctl_progress progress = { 0 };
 	AUTO(mem_freep) char *line = NULL;
 	size_t cap = 0;
 	uint64_t status;
 	ssize_t n;
 
-	while (ctl_progress_wait(call, request, stream, &shown),
+	while (ctl_progress_wait(call, request, stream, &progress),
 		(n = getline(&line, &cap, stream)) > 1) {
-		ctl_progress_wipe(&shown);
+		ctl_progress_wipe(&progress);
 		bool whole = line[n - 1] == '\n';
 		line[n - whole] = '\0';
 		if (*line == CONTROL_SAID || *line == CONTROL_COMPLAIN)
@@ -116,7 +116,7 @@ static int read_answer(const struct ctl_call *call, const struct control_request
 			break;
 	}
 	int error = errno;
-	ctl_progress_wipe(&shown);
+	ctl_progress_wipe(&progress);
 	(void)ctl_fail(n < 0 && error == EAGAIN ? "%s: multidropd does not answer"
 						: "%s: multidropd ended before its answer did",
 		path);

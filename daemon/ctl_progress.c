@@ -6,23 +6,26 @@
  */
 #include "ctl_progress.h"
 
+#include "system.h"
+
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define EVERY_MSEC 500
+#define PAUSE_MSEC   500 /* the shortest */
+#define PAUSE_FACTOR 20  /* times what the last answer took: a busy daemon is asked less */
 
 bool ctl_progress_wanted(const struct control_request *request)
 {
 	return request->wait && isatty(STDERR_FILENO);
 }
 
-void ctl_progress_wipe(bool *shown)
+void ctl_progress_wipe(struct ctl_progress *progress)
 {
-	if (*shown)
+	if (progress->shown)
 		fputs("\r\033[K", stderr);
-	*shown = false;
+	progress->shown = false;
 }
 
 static uint64_t number(const json_t *o, const char *key)
@@ -61,10 +64,12 @@ static void sum_up(const json_t *status, struct strbuf *line)
 }
 
 /* False: the daemon does not tell. */
-static bool show(const struct ctl_call *call, const struct control_request *request, bool *shown)
+static bool show(const struct ctl_call *call, const struct control_request *request,
+	struct ctl_progress *progress)
 {
 	struct control_request ask = { .verb = CONTROL_STATUS_OF, .account = request->account };
 	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT, line = STRBUF_INIT;
+	msec_t asked = system_clock.now(&system_clock);
 	struct winsize size;
 
 	if (ctl_ask(call, &ask, &said))
@@ -72,19 +77,25 @@ static bool show(const struct ctl_call *call, const struct control_request *requ
 	json_t *status = json_loads(strbuf_str(&said), 0, NULL);
 	sum_up(status, &line);
 	json_decref(status);
-	ctl_progress_wipe(shown);
+	progress->pause = (system_clock.now(&system_clock) - asked) * PAUSE_FACTOR;
+	ctl_progress_wipe(progress);
 	size_t room = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? 80 : size.ws_col;
 	fprintf(stderr, "%.*s", (int)room - 1, strbuf_str(&line));
-	*shown = line.len;
+	progress->shown = line.len;
 	return true;
 }
 
+static int pause_of(const struct ctl_progress *progress)
+{
+	return progress->pause > PAUSE_MSEC ? (int)progress->pause : PAUSE_MSEC;
+}
+
 void ctl_progress_wait(const struct ctl_call *call, const struct control_request *request,
-	FILE *stream, bool *shown)
+	FILE *stream, struct ctl_progress *progress)
 {
 	struct pollfd p = { .fd = fileno(stream), .events = POLLIN };
 
-	while (ctl_progress_wanted(request) && !poll(&p, 1, EVERY_MSEC) &&
-		show(call, request, shown))
+	while (ctl_progress_wanted(request) && !poll(&p, 1, pause_of(progress)) &&
+		show(call, request, progress))
 		;
 }

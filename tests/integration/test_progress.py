@@ -2,8 +2,10 @@
 import os
 import pty
 import re
+import socket
 import subprocess
 import threading
+import time
 
 from conftest import PASSWORD, expect, fake_provider
 from mdtest import ctl, daemon, messages
@@ -125,3 +127,37 @@ def test_fetch_wait_shows_it_and_then_the_result(config):
         "sammel: 3 listed, 3 delivered, 0 deferred, 0 held, 0 suppressed, 3 deleted"]
     assert run.stdout.splitlines()[0] == "sammel: cycle started" and "\r" not in run.stdout
     assert run.stderr == ""
+
+
+class SlowDaemon:
+    """The control socket of a daemon whose status takes a while; a cycle ends after a few."""
+    TAKES, ASKED = 0.1, 3
+
+    def __init__(self, path):
+        self.listening = socket.socket(socket.AF_UNIX)
+        self.listening.bind(path)
+        self.listening.listen()
+        self.path, self.spans = path, []  # of the requests for the status: from, to
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        waiting, _ = self.listening.accept()
+        assert waiting.recv(4096) == b"control/1 fetch sammel wait\n"
+        while len(self.spans) < self.ASKED:
+            asking, _ = self.listening.accept()
+            begin = time.monotonic()
+            assert asking.recv(4096).startswith(b"control/1 status")
+            time.sleep(self.TAKES)  # what it does meanwhile
+            self.spans.append((begin, time.monotonic()))
+            asking.sendall(b'+{"accounts": []}\n=0\n')
+            asking.close()
+        waiting.sendall(b"+sammel: done\n=0\n")
+        waiting.close()
+
+
+def test_fetch_wait_asks_a_busy_daemon_less(config):
+    slow = SlowDaemon(config.directory + "/slow")
+    terminal = Terminal(ctl.program(), "fetch", "--wait", "sammel", "-s", slow.path)
+    assert terminal.end() == 0 and terminal.lines() == ["sammel: done"]
+    for (begin, end), (again, _) in zip(slow.spans, slow.spans[1:]):
+        assert again - end > 19 * (end - begin), "twenty times what the last answer took"
