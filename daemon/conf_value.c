@@ -341,14 +341,27 @@ int set_host(const struct conf_row *row, struct strview text, const char *file, 
 	return 0;
 }
 
+static bool is_several(struct strview text)
+{
+	AUTO(address_list_free) struct address_list list = { 0 };
+
+	address_parse_list(text, &list);
+	return list.n > 1;
+}
+
 int set_address(const struct conf_row *row, struct strview text, const char *file, void *field,
 	struct err *err)
 {
 	struct address parsed = { 0 };
 	struct err why = { 0 };
 
-	if (address_parse(text, &parsed, &why) < 0)
-		return bad(err, text, "is not a mail address: %s", why.text);
+	if (address_parse(text, &parsed, &why)) {
+		if (!is_several(text))
+			return bad(err, text, "is not a mail address: %s", why.text);
+		return bad(err, text,
+			"is more than one mail address, one is expected: for several people name "
+			"an alias that your mail server has for them");
+	}
 	store_string(field, sv_str(parsed.text));
 	address_free(&parsed);
 	return 0;

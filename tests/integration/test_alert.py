@@ -239,7 +239,8 @@ def test_faults_have_their_line(config):
         serve(config, provider, sink, to="nobody")
         assert re.search(r"conf:4: alert_to \"nobody\" is not a mail address", faults(config))
         config.top["alert_to"] = "a@x.example, b@x.example"
-        assert re.search(r"conf:4: alert_to .* is not a mail address", faults(config))
+        assert re.search(r"conf:4: alert_to .* is more than one mail address, one is expected: "
+                         r"for several people name an alias ", faults(config))
         config.top |= {"alert_to": ADMIN, "alert_relay": "gone"}
         assert re.search(r"conf:5: relay \"gone\" is not defined", faults(config))
         del config.top["alert_relay"]
