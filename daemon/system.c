@@ -1,8 +1,11 @@
 /* Clock, randomness, locks; see system.h. flock goes with the process: no lock is ever stale. */
 #include "system.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -32,7 +35,32 @@ static void fill(struct rng *r, void *buf, size_t len)
 	ensure(getrandom(buf, len, 0) == (ssize_t)len); /* up to 256 octets never come short */
 }
 
-struct clock system_clock = { .now = now, .wall = wall };
+/* A service that sees nothing of /proc but processes gets it from its unit. */
+static const char *boot(struct clock *c)
+{
+	static char id[64];
+	const char *given = getenv("BOOT_ID");
+	ssize_t n = 0;
+
+	if (id[0])
+		return id;
+	if (given) {
+		n = snprintf(id, sizeof id, "%s", given);
+	} else {
+		int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? 0 : read(fd, id, sizeof id - 1);
+		if (fd >= 0)
+			close(fd);
+	}
+	char *to = id;
+	for (const char *at = id; n > 0 && at < id + n && *at; at++)
+		if (isxdigit((unsigned char)*at)) /* one has dashes, the other none */
+			*to++ = *at;
+	*to = '\0';
+	return id;
+}
+
+struct clock system_clock = { .now = now, .wall = wall, .boot = boot };
 struct rng system_rng = { .fill = fill };
 
 void fill_standard_descriptors(void)

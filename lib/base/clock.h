@@ -18,7 +18,15 @@ typedef int64_t wall_t; /* milliseconds since 1970-01-01T00:00:00Z */
 struct clock {
 	msec_t (*now)(struct clock *);
 	wall_t (*wall)(struct clock *);
+	/* A name of this boot, as long as the clock; "" or no function: it has none that we know.
+	 */
+	const char *(*boot)(struct clock *);
 };
+
+static inline const char *clock_boot(struct clock *c)
+{
+	return c->boot ? c->boot(c) : "";
+}
 
 struct rng {
 	void (*fill)(struct rng *, void *buf, size_t len);
