@@ -34,7 +34,7 @@ static bool may_run(void *ctx, const char *line)
 
 	if (string_list_has(&c->lines, line))
 		return true;
-	struct config *config = conf_file_load(c->config_path, &faults);
+	struct config *config = conf_file_load_with(c->config_path, CONF_SECRETS_NONE, &faults);
 	if (!config)
 		return false;
 	take(c, config);

@@ -350,9 +350,10 @@ static void sort_faults(struct faults *f, const struct string_list *files)
 	}
 }
 
-struct config *conf_file_load(const char *path, struct faults *faults)
+struct config *conf_file_load_with(
+	const char *path, enum conf_secrets secrets, struct faults *faults)
 {
-	struct conf_tree t = { .config = config_new(), .faults = faults };
+	struct conf_tree t = { .config = config_new(), .faults = faults, .secrets = secrets };
 
 	conf_tree_load(&t, path);
 	for (size_t i = 0; i < t.nsections; i++) {
@@ -371,6 +372,11 @@ struct config *conf_file_load(const char *path, struct faults *faults)
 		return NULL;
 	}
 	return t.config;
+}
+
+struct config *conf_file_load(const char *path, struct faults *faults)
+{
+	return conf_file_load_with(path, CONF_SECRETS_ALL, faults);
 }
 
 char *conf_file_socket(const char *path, struct faults *faults)

@@ -18,6 +18,15 @@
  */
 struct config *conf_file_load(const char *path, struct faults *faults);
 
+/* The same for who needs less than the daemon does: which of the secrets must be there? */
+enum conf_secrets {
+	CONF_SECRETS_ALL,     /* as conf_file_load() */
+	CONF_SECRETS_AT_HAND, /* a credential out of the service's hands only warns, and is empty */
+	CONF_SECRETS_NONE,    /* no file of theirs is opened; commands are there */
+};
+struct config *conf_file_load_with(
+	const char *path, enum conf_secrets secrets, struct faults *faults);
+
 /*
  * Where the daemon of this configuration listens, without a look at what else it says or at its
  * secrets, which whoever may use the socket need not be able to read. The caller's to free; NULL:

@@ -63,6 +63,7 @@ struct conf_source {
 struct conf_tree {
 	struct config *config;
 	struct faults *faults;
+	enum conf_secrets secrets;
 	struct conf_source *sources;
 	size_t nsources, cap_sources;
 	struct conf_section **sections;
@@ -119,7 +120,7 @@ bool conf_describe(size_t i, struct conf_described *out);
 
 /*
  * The section's one password; faults when there is none, several, or one that others may read.
- * used: the files that it names must be there.
+ * used: the file that it names must be there, as far as t->secrets wants that.
  */
 void conf_secret_load(
 	struct conf_tree *t, const struct conf_section *s, bool used, struct secret *out);

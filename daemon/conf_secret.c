@@ -135,6 +135,13 @@ static void load_credential(struct conf_tree *t, struct conf_place place, const 
 			t->faults, place, "%s takes the name of a credential, not a path", o->key);
 		return;
 	}
+	if ((!folder || !*folder) && t->secrets != CONF_SECRETS_ALL) {
+		fault_warn(t->faults, place,
+			"%s %s: not checked, only the service can read it ($CREDENTIALS_DIRECTORY "
+			"is not set)",
+			o->key, name);
+		return;
+	}
 	if (!folder || !*folder) {
 		fault_add(t->faults, place,
 			"%s %s: $CREDENTIALS_DIRECTORY is not set; it is there when systemd starts "
@@ -165,6 +172,7 @@ void conf_secret_load(
 
 	if (!o)
 		return;
+	used = used && t->secrets != CONF_SECRETS_NONE;
 	struct conf_place place = conf_at(s, o->key);
 	const char *value = conf_text(s, o->key);
 	if (o == &origins[0]) {

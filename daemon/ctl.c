@@ -2,7 +2,6 @@
 #include "ctl.h"
 
 #include "base/encode.h"
-#include "conf_file.h"
 #include "system.h"
 
 #include <errno.h>
@@ -26,22 +25,22 @@ int ctl_fail(const char *fmt, ...)
 	return CTL_REFUSED;
 }
 
-int ctl_load(const struct ctl_call *call, struct config **config)
+int ctl_load(const struct ctl_call *call, enum conf_secrets secrets, struct config **config)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 	struct faults faults = { 0 };
 
-	*config = conf_file_load(call->config_path, &faults);
+	*config = conf_file_load_with(call->config_path, secrets, &faults);
 	faults_print(&faults, &text);
 	faults_free(&faults);
 	fputs(strbuf_str(&text), stderr);
 	return *config ? 0 : EX_CONFIG;
 }
 
-int ctl_open(
-	const struct ctl_call *call, struct config **config, const struct conf_account **account)
+int ctl_open(const struct ctl_call *call, enum conf_secrets secrets, struct config **config,
+	const struct conf_account **account)
 {
-	int status = ctl_load(call, config);
+	int status = ctl_load(call, secrets, config);
 
 	if (status)
 		return status;
@@ -51,6 +50,21 @@ int ctl_open(
 	(void)ctl_fail("there is no account \"%s\" in %s", call->account, call->config_path);
 	config_unref(*config);
 	return EX_USAGE;
+}
+
+int ctl_need_password(const struct conf_account *account)
+{
+	if (account->password.len || account->password.command)
+		return 0;
+	if (!account->enabled)
+		return ctl_fail("%s: the account is not enabled, so its password is not read; set "
+				"enabled = true, and repeat this before multidropd reloads: until "
+				"then it does not fetch the account",
+			account->name);
+	return ctl_fail("%s: only the service can read the account's password_credential. As root, "
+			"while it runs: CREDENTIALS_DIRECTORY=/run/credentials/multidropd.service "
+			"multidropctl ...",
+		account->name);
 }
 
 int ctl_become_owner(const char *state_dir)

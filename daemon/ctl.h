@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "core/config.h"
+#include "conf_file.h"
 #include "show.h"
 #include "store_sqlite.h"
 
@@ -48,13 +48,16 @@ int ctl_metrics(const struct ctl_call *call);
 /* "multidropctl: TEXT" on stderr; returns CTL_REFUSED. */
 int ctl_fail(const char *fmt, ...) format_like(1, 2);
 /* The configuration. 0; else the exit status, and stderr says why. The caller unrefs it. */
-int ctl_load(const struct ctl_call *call, struct config **config) must_check;
+int ctl_load(const struct ctl_call *call, enum conf_secrets secrets, struct config **config)
+	must_check;
 /*
  * The configuration and the account that the call names. 0; else the exit status, and stderr says
  * why: the faults as the daemon prints them. *config is the caller's to unref.
  */
-int ctl_open(const struct ctl_call *call, struct config **config,
+int ctl_open(const struct ctl_call *call, enum conf_secrets secrets, struct config **config,
 	const struct conf_account **account) must_check;
+/* Can the account log in from here? 0; else the exit status, and stderr says what to do. */
+int ctl_need_password(const struct conf_account *account) must_check;
 /*
  * Run by root, the state's files must stay the daemon's: the rest happens as the owner of
  * state_dir, who also is who reads tls_ca_file in the daemon. 0, or the exit status.

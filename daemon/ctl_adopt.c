@@ -147,20 +147,18 @@ int ctl_adopt(const struct ctl_call *call)
 	struct config *config;
 
 	named.account = call->argument;
-	int status = ctl_open(&named, &config, &a.session.account);
+	int status = ctl_open(&named, CONF_SECRETS_AT_HAND, &config, &a.session.account);
 	if (status)
 		return status;
 	const struct conf_account *account = a.session.account;
 	a.config = config;
 	maildrop_init(&a.maildrop, account, false);
-	if (!account->enabled)
-		status = ctl_fail(
-			"%s: the account is not enabled: its password is not read", account->name);
-	else if (account->keep_ms != KEEP_FOREVER && !call->yes)
+	status = ctl_need_password(account);
+	if (!status && account->keep_ms != KEEP_FOREVER && !call->yes)
 		status = ctl_fail("%s: adopted messages count as delivered: %s. If that is meant, "
 				  "repeat it with --yes; else set keep = \"forever\" first",
 			account->name, fate(account));
-	else
+	if (!status)
 		status = ctl_session_run(&a.session, config, call);
 	if (!status)
 		status = report(&a);

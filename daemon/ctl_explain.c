@@ -316,7 +316,7 @@ int ctl_explain(const struct ctl_call *call)
 {
 	struct explanation x = { 0 };
 	struct config *config;
-	int status = ctl_open(call, &config, &x.account);
+	int status = ctl_open(call, CONF_SECRETS_NONE, &config, &x.account);
 
 	if (status)
 		return status;

@@ -152,15 +152,15 @@ static int conclude(const struct probe *p, const struct ctl_call *call)
 static int probe_account(struct probe *p, struct config *config, const struct ctl_call *call)
 {
 	const struct conf_account *a = p->session.account;
+	int status = ctl_need_password(a);
 
-	if (!a->enabled)
-		return ctl_fail(
-			"%s: the account is not enabled: its password is not read", a->name);
+	if (status)
+		return status;
 	if (!a->rules.ndomains && !assumed_domain(a))
 		return ctl_fail("%s: the account has no domains, and its user is no address: "
 				"which addresses are yours?",
 			a->name);
-	int status = ctl_session_run(&p->session, config, call);
+	status = ctl_session_run(&p->session, config, call);
 	return status ? status : conclude(p, call);
 }
 
@@ -168,7 +168,7 @@ int ctl_probe(const struct ctl_call *call)
 {
 	struct probe p = { .session.on_event = on_event, .wanted = call->samples };
 	struct config *config;
-	int status = ctl_open(call, &config, &p.session.account);
+	int status = ctl_open(call, CONF_SECRETS_AT_HAND, &config, &p.session.account);
 
 	if (status)
 		return status;

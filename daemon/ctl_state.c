@@ -29,7 +29,7 @@ struct query {
 
 static int open_query(struct query *q)
 {
-	int status = ctl_load(q->call, &q->config);
+	int status = ctl_load(q->call, CONF_SECRETS_NONE, &q->config);
 
 	if (status)
 		return status;

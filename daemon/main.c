@@ -180,7 +180,8 @@ int main(int argc, char **argv)
 		return EX_SOFTWARE;
 	}
 	AUTO(faults_free) struct faults faults = { 0 };
-	struct config *config = conf_file_load(c.app.config_path, &faults);
+	struct config *config = conf_file_load_with(
+		c.app.config_path, c.test ? CONF_SECRETS_AT_HAND : CONF_SECRETS_ALL, &faults);
 	if (c.test)
 		print_faults(&faults);
 	else

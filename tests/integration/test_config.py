@@ -4,7 +4,7 @@ import os
 
 import pytest
 from conftest import PASSWORD, expect
-from mdtest import daemon
+from mdtest import ctl, daemon, messages
 from mdtest.pop3fake import Pop3Fake
 
 
@@ -177,3 +177,52 @@ def test_corrupt_state_is_refused_and_not_made_anew(config, garbage):
         assert server.connections == connections, "a login with unusable state"
         with open(database, "rb") as f:
             assert f.read() == garbage
+
+
+SERVICE_ONLY = "only the service can read"
+
+
+def credential(section, name):
+    section.pop("password_file", None)
+    section["password_credential"] = name
+
+
+def test_f13_what_needs_no_credential_works_in_a_shell(plain):
+    """Everything else is checked and asked; who would log in says how it can."""
+    credential(plain.accounts["sammel"], "sammel.pw")
+    plain.account("aus", "hoster", "house", PASSWORD, enabled=False)
+    path = plain.write()
+    run = expect(daemon.check(plain), 0)
+    assert run.stdout == f"{path}: good\n" and run.stderr.count("\n") == 1
+    line = line_of(plain, 'account "sammel"', "password_credential")
+    assert run.stderr.startswith(f"{path}:{line}: warning: ") and SERVICE_ONLY in run.stderr
+    run = expect(ctl.explain(plain, messages.stored("hans", "Angebot")), 0)
+    assert "hans@firma.example" in run.stdout and run.stderr == ""
+    for command in (["held", "list"], ["trace", "hans@firma.example"]):
+        run = expect(ctl.run(*command, "-c", path), 1)
+        assert "has multidropd run with this configuration?" in run.stderr
+    for command in (["probe", "-a", "sammel"], ["adopt", "--yes", "sammel"]):
+        run = expect(ctl.run(*command, "-c", path), 1)
+        assert SERVICE_ONLY in run.stderr and "CREDENTIALS_DIRECTORY=/run/" in run.stderr
+    run = expect(ctl.run("adopt", "--yes", "aus", "-c", path), 1)
+    assert "set enabled = true, and repeat this before multidropd reloads" in run.stderr
+    plain.accounts["sammel"]["colour"] = "blue"
+    plain.write()
+    assert "colour" in expect(daemon.check(plain), 78).stderr
+
+
+def test_f13_who_logs_in_needs_the_credential(plain):
+    credential(plain.accounts["sammel"], "sammel.pw")
+    for options in ([], ["--once"]):
+        run = expect(daemon.run("-c", plain.write(), *options), 78)
+        assert "$CREDENTIALS_DIRECTORY is not set" in run.stderr
+
+
+def test_f13_probe_needs_the_one_password_that_it_uses(config):
+    """Not the relay's."""
+    with Pop3Fake([messages.stored("hans", "Angebot")]) as server:
+        config.provider("hoster", port=server.port)
+        credential(config.relay("house", port=1, user="gate", tls="starttls"), "house.pw")
+        config.account("sammel", "hoster", "house", server.password)
+        expect(ctl.probe(config), 0)
+        assert server.connections == 1

@@ -149,8 +149,7 @@ def test_nothing_shows_a_secret(world, config, origin, auth):
     pid = running.process.pid
     said = "".join(ctl.ask(config, *command).stdout for command in (
         ("status",), ("status", "--json"), ("metrics",), ("reload",), ("fetch", "sammel")))
-    credentials = ("env", f"CREDENTIALS_DIRECTORY={config.directory}")
-    said += ctl.run("trace", "-c", config.path, "hans@firma.example", prefix=credentials).stdout
+    said += ctl.run("trace", "-c", config.path, "hans@firma.example").stdout
     assert "hans@firma.example" in said and running.log.find("connection.opened")
     everything = {"/proc": process.everything_shown(pid), "the log": str(running.log).encode(),
                   "answers": said.encode(), "the state": state_files(config),
