@@ -72,7 +72,7 @@ static inline struct fixture *prepare(void)
 	snprintf(fx->dir, sizeof fx->dir, "/tmp/store.XXXXXX");
 	assert_non_null(mkdtemp(fx->dir));
 	snprintf(fx->path, sizeof fx->path, "%s/" STORE_FILE, fx->dir);
-	fx->clock = (struct clock){ fake_now, fake_wall };
+	fx->clock = (struct clock){ .now = fake_now, .wall = fake_wall };
 	fx->rng.fill = fake_fill;
 	fx->now = 100 * MINUTE;
 	fx->wall = 1700000000 * SECOND;
