@@ -13,6 +13,9 @@
 #define APPLICATION_ID 0x6d647064 /* "mdpd" */
 #define BUSY_TRIES     200
 #define BUSY_PAUSE_MS  20
+#define WAY_OUT                                                                                    \
+	"; stop multidropd and restore a backup, or move it away: all that is still listed is "    \
+	"then delivered once more"
 
 #define ACCOUNT_TABLE                                                                              \
 	"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL DEFAULT 0,"          \
@@ -77,10 +80,19 @@ struct file {
 	struct store_schema *out;
 };
 
+/* Where it was found says nothing about damage, and the log has room for 200 octets. */
+int store_schema_fail(sqlite3 *db, const char *path, const char *what, struct err *err)
+{
+	int code = sqlite3_extended_errcode(db), kind = code & 0xff;
+
+	if (kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB)
+		return err_set(err, ERR_LOCAL, code, "%s: %s" WAY_OUT, path, sqlite3_errmsg(db));
+	return err_set(err, ERR_LOCAL, code, "%s: %s (in %.40s)", path, sqlite3_errmsg(db), what);
+}
+
 static int fail(struct file *f, struct err *err, const char *what)
 {
-	return err_set(err, ERR_LOCAL, sqlite3_extended_errcode(f->db), "%s: %s (in %.40s)",
-		f->path, sqlite3_errmsg(f->db), what);
+	return store_schema_fail(f->db, f->path, what, err);
 }
 
 static int exec(struct file *f, const char *text, struct err *err)
@@ -178,7 +190,7 @@ static int load_key(struct file *f, struct err *err)
 	if (good)
 		memcpy(f->out->key, sqlite3_column_blob(st, 0), STORE_KEY_OCTETS);
 	sqlite3_finalize(st);
-	return good ? 0 : err_set(err, ERR_LOCAL, 0, "%s: its key is missing", f->path);
+	return good ? 0 : err_set(err, ERR_LOCAL, 0, "%s: its key is missing" WAY_OUT, f->path);
 }
 
 static void read_boot_id(struct file *f)

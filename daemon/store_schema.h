@@ -17,6 +17,9 @@ struct store_schema {
 	char boot[64]; /* the id of this boot of the machine */
 };
 
+/* SQLite's last failure into *err; with what one does about it, if the file is damaged. -1. */
+int store_schema_fail(sqlite3 *db, const char *path, const char *what, struct err *err);
+
 /*
  * Sets the connection up, creates the schema in an empty file, refuses what is foreign, newer or
  * damaged, and translates login stamps of earlier boots. 0, or -1 and why, with the path in it.

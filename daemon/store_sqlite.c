@@ -21,8 +21,7 @@
 
 int store_fail(struct store *s, struct err *err, const char *what)
 {
-	return err_set(err, ERR_LOCAL, sqlite3_extended_errcode(s->db), "%s: %s (in %.40s)",
-		s->path, sqlite3_errmsg(s->db), what);
+	return store_schema_fail(s->db, s->path, what, err);
 }
 
 /* ---- statements ---- */

@@ -283,7 +283,8 @@ def test_corrupt_database_K15(used):
     database = os.path.join(used[0].state, "state.db")
     with open(database, "r+b") as f:
         f.write(b"\xa5" * 100)
-    refused(used, "not a database")
+    refused(used, "not a database; stop multidropd and restore a backup, or move it away: all that "
+                  "is still listed is then delivered once more")
 
 
 def test_missing_state_directory_K15(used):

@@ -445,11 +445,11 @@ static void refuses_what_it_cannot_use(void **state)
 		{ "PRAGMA user_version = 0", NULL, "schema 0" },
 		{ "PRAGMA application_id = 7", NULL, "not a database of multidropd" },
 		{ "PRAGMA application_id = 0", NULL, "not a database of multidropd" },
-		{ "DELETE FROM meta", NULL, "key is missing" },
+		{ "DELETE FROM meta", NULL, "key is missing; stop multidropd and restore" },
 		{ "UPDATE meta SET value = x'00'", NULL, "key is missing" },
 		{ "DROP TABLE message", NULL, "no such table" },
 		{ "ALTER TABLE rcpt DROP COLUMN in_doubt", NULL, "no such table column" },
-		{ NULL, "corrupt header", "not a database" },
+		{ NULL, "corrupt header", "delivered once more" },
 	};
 	struct fixture *fx = *state;
 
