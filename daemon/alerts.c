@@ -337,7 +337,7 @@ void alerts_free(struct alerts *as)
 {
 	if (!as)
 		return;
-	turn_cancel_flush(&as->env->turn, &as->reap);
+	step_cancel(&as->reap);
 	if (as->out) {
 		if (!as->out->answered)
 			(void)relay_cancel(as->out->relay, &as->out->job);

@@ -62,7 +62,7 @@ void backscatter_free(struct backscatter *b)
 
 	if (!b)
 		return;
-	turn_cancel_flush(&b->env->turn, &b->reap);
+	step_cancel(&b->reap);
 	while ((q = TAILQ_FIRST(&b->out))) {
 		if (!q->answered)
 			(void)relay_cancel(q->relay, &q->job); /* no dot: always taken back */

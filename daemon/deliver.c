@@ -251,6 +251,7 @@ static void submit(struct transit *t, const size_t *indices, size_t n)
 	j->job.spool = t->spool;
 	j->job.body_offset = t->header.body_offset;
 	j->job.lf_ended = t->header.lf_ended;
+	j->job.durable_dot = t->durable_dot;
 	j->job.on_dot = on_dot;
 	j->job.on_done = on_done;
 	TAILQ_INSERT_TAIL(&t->in_flight, j, entry);
@@ -439,6 +440,23 @@ void deliver_resume(struct transit *t)
 	pump(t);
 }
 
+/* The machine went down, and with it perhaps the record of who was sent a copy: all are in doubt.
+ */
+static int doubt_all(struct transit *t)
+{
+	struct delivery *d = &t->delivery;
+
+	d->stand_in_doubt |= t->cut;
+	for (size_t i = 0; t->cut && i < d->n; i++) {
+		if (d->rcpts[i].outcome != OUTCOME_PENDING || d->rcpts[i].in_doubt)
+			continue;
+		delivery_doubt(d, i);
+		if (record(t, &d->rcpts[i], d->rcpts[i].outcome))
+			return -1;
+	}
+	return 0;
+}
+
 static void log_doubts(struct transit *t)
 {
 	for (size_t i = 0; i < t->delivery.n; i++)
@@ -484,6 +502,10 @@ void deliver_start(struct transit *t)
 			t->spool, &t->header, r->boundary, &account->rules, t->content, &err);
 	if (rc || store_rcpts(t->fetch->env->store, t->row, on_recorded, &t->delivery, &err)) {
 		transit_failed(t, &err);
+		transit_settle(t, ITEM_LEFT);
+		return;
+	}
+	if (doubt_all(t)) {
 		transit_settle(t, ITEM_LEFT);
 		return;
 	}

@@ -10,46 +10,17 @@
 
 #include <stdlib.h>
 
-/* How long at most a commit waits for the dots of others. */
-#define GATHER_USEC 1000
-
-/* How long what only identifies a message may wait for others to be written with it. */
-#define LAZY_USEC 20000
-
-static void on_gathered(evutil_socket_t fd, short what, void *ctx)
-{
-	struct env *env = ctx;
-
-	env->gathered = true;
-}
-
 /*
- * Lets others catch up whose transaction is about to send its content: their dots share the commit.
- * What is answered meanwhile is written at once.
+ * So long at most an answer of a relay is not on the disk, and the database is locked for others.
+ * Within it a power loss costs a second copy, marked; and what shares a wait for the disk is cheap.
  */
-static void gather(struct env *env)
-{
-	env->gathered = !env->approaching;
-	event_add(env->gather, &(struct timeval){ .tv_usec = GATHER_USEC });
-	while (env->approaching && !env->gathered) {
-		(void)event_base_loop(env->loop.base, EVLOOP_ONCE);
-		turn_write_urgent(&env->turn);
-		turn_output(&env->turn);
-	}
-	event_del(env->gather);
-}
+#define SOON_USEC 10000
 
-static void on_lazy(evutil_socket_t fd, short what, void *ctx)
+static void on_soon(evutil_socket_t fd, short what, void *ctx)
 {
 	struct env *env = ctx;
 
-	turn_write(&env->turn);
-}
-
-static void bound_laziness(struct env *env)
-{
-	if (store_dirty(env->store) && !event_pending(env->lazy, EV_TIMEOUT, NULL))
-		event_add(env->lazy, &(struct timeval){ .tv_usec = LAZY_USEC });
+	turn_commit(&env->turn);
 }
 
 /*
@@ -58,14 +29,14 @@ static void bound_laziness(struct env *env)
  */
 void env_end_turn(struct env *env)
 {
-	turn_write_urgent(&env->turn);
-	turn_output(&env->turn);
-	if (!TAILQ_EMPTY(&env->turn.after_commit) || !TAILQ_EMPTY(&env->gate)) {
-		gather(env);
-		step_run(&env->gate, true);
+	turn_now(&env->turn);
+	if (!TAILQ_EMPTY(&env->turn.after_commit)) {
+		event_del(env->soon);
 		turn_commit(&env->turn);
 	}
-	bound_laziness(env);
+	bool more = store_dirty(env->store) || !TAILQ_EMPTY(&env->turn.soon);
+	if (more && !event_pending(env->soon, EV_TIMEOUT, NULL))
+		event_add(env->soon, &(struct timeval){ .tv_usec = SOON_USEC });
 	log_sink_flush();
 	loop_reap(&env->loop);
 }
@@ -85,7 +56,6 @@ int env_open(struct env *env, const char *state_dir,
 		.clock = &system_clock, .rng = &system_rng, .state_dir = mem_strdup(state_dir)
 	};
 	env->spool.dir = env->state_dir;
-	TAILQ_INIT(&env->gate);
 	if (store_open(state_dir, env->clock, env->rng, &env->store, err))
 		return ENV_NO_STATE;
 	env->identity = identity_new(store_key(env->store));
@@ -94,8 +64,7 @@ int env_open(struct env *env, const char *state_dir,
 	turn_init(&env->turn, env->store);
 	env->turn.on_failure = on_failure;
 	env->turn.ctx = ctx;
-	env->gather = event_new(env->loop.base, -1, 0, on_gathered, env);
-	env->lazy = event_new(env->loop.base, -1, 0, on_lazy, env);
+	env->soon = event_new(env->loop.base, -1, 0, on_soon, env);
 	return 0;
 }
 
@@ -110,7 +79,6 @@ void env_close(struct env *env)
 	free(env->state_dir);
 	if (!env->loop.base)
 		return;
-	event_free(env->gather);
-	event_free(env->lazy);
+	event_free(env->soon);
 	loop_free(&env->loop);
 }

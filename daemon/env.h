@@ -21,11 +21,7 @@ struct env {
 	/* Tells people of what is logged (alerts.h); NULL: nobody. */
 	void (*tell)(void *ctx, const struct log_entry *entry);
 	void *tell_ctx;
-	/* Over all relays, for the grouping of commits (env.c): */
-	unsigned approaching;  /* transactions that are about to send their content */
-	struct step_list gate; /* content is out, the dot waits for its record */
-	struct event *gather, *lazy;
-	bool gathered;
+	struct event *soon;
 	bool dry_run;
 };
 

@@ -144,12 +144,10 @@ static int refill(struct fetch *f, struct err *err)
 	while (window_open(f)) {
 		uint32_t number = maildrop_next_wanted(&f->maildrop);
 		struct item *it = maildrop_item(&f->maildrop, number);
-		if (!f->env->dry_run &&
-			store_attempt(f->env->store, f->account->name,
-				maildrop_item_uid(&f->maildrop, number), it->octets,
-				env_wall(f->env), &it->row, err))
+		bool first;
+		if (listing_attempt(f, number, &first, err))
 			return -1;
-		struct transit *t = transit_new(f, number, it);
+		struct transit *t = transit_new(f, number, it, first);
 		TAILQ_INSERT_TAIL(&f->transits, t, entry);
 		f->in_window++;
 		f->stats.asked++;
@@ -207,7 +205,7 @@ void fetch_pump(struct fetch *f)
 		finish(f);
 }
 
-void fetch_settling(struct fetch *f, struct transit *t)
+bool fetch_settling(struct fetch *f, struct transit *t)
 {
 	struct err err;
 
@@ -215,6 +213,7 @@ void fetch_settling(struct fetch *f, struct transit *t)
 	f->window_octets -= t->listed_octets;
 	if (f->pop3 && refill(f, &err))
 		fetch_fail(f, &err);
+	return f->in_window;
 }
 
 void fetch_settled(struct fetch *f, struct transit *t, enum item_state as)
@@ -551,13 +550,11 @@ struct fetch *fetch_new(struct env *env, struct config *config, const struct con
 
 void fetch_free(struct fetch *f)
 {
-	struct turn *turn = &f->env->turn;
-
 	ensure(TAILQ_EMPTY(&f->transits) && !f->transport);
 	login_free(&f->login);
-	turn_cancel_after(turn, &f->asked);
-	turn_cancel_after(turn, &f->end);
-	turn_cancel_flush(turn, &f->flush);
+	step_cancel(&f->asked);
+	step_cancel(&f->end);
+	step_cancel(&f->flush);
 	event_free(f->timer);
 	maildrop_free(&f->maildrop);
 	locks_drop(&f->locks);

@@ -86,8 +86,9 @@ void fetch_relay_down(struct fetch *f);
 
 /* ---- for transit.c ---- */
 
-/* The message has its end and waits for the commit: the next one's attempt may share that. */
-void fetch_settling(struct fetch *f, struct transit *t);
+/* The message has its end and waits for the commit: the next one's attempt may share that. Are
+ * others on their way? */
+bool fetch_settling(struct fetch *f, struct transit *t);
 /* The message is settled and that is durable (or needs not be): `as` is DONE, LEFT or HELD. */
 void fetch_settled(struct fetch *f, struct transit *t, enum item_state as);
 /* There is room for more, or something to delete. */

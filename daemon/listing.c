@@ -44,7 +44,7 @@ static int record_held(struct fetch *f, uint32_t number, struct err *err)
 		large ? "larger than max_size" : "failed " MAILDROP_ATTEMPTS_TEXT " times";
 
 	if (!it->row &&
-		store_attempt(env->store, f->account->name, uid, it->octets, env_wall(env),
+		store_attempt(env->store, f->account->name, uid, it->octets, false, env_wall(env),
 			&it->row, err))
 		return -1;
 	if (store_state(env->store, it->row, MESSAGE_HELD, reason, env_wall(env), err))
@@ -108,6 +108,26 @@ int listing_take(struct fetch *f, struct err *err)
 	f->stats.listed = m->n;
 	log_unusable(f);
 	return f->env->dry_run ? 0 : record(f, err);
+}
+
+/* Nothing was ever known of it, its UID is its own, and a false "in doubt" would hold nothing up.
+ */
+static bool is_first(const struct fetch *f, const struct item *it)
+{
+	return !it->nrows && !it->verify && !f->maildrop.no_uidl &&
+		f->account->in_doubt == DOUBT_RESEND;
+}
+
+int listing_attempt(struct fetch *f, uint32_t number, bool *first, struct err *err)
+{
+	struct item *it = maildrop_item(&f->maildrop, number);
+
+	*first = is_first(f, it);
+	if (f->env->dry_run)
+		return 0;
+	return store_attempt(f->env->store, f->account->name,
+		maildrop_item_uid(&f->maildrop, number), it->octets, *first, env_wall(f->env),
+		&it->row, err);
 }
 
 int listing_watch(struct fetch *f, struct err *err)

@@ -8,6 +8,8 @@
 #include "fetch.h"
 
 int listing_take(struct fetch *f, struct err *err) must_check;
+/* The attempt of a message that is going to be retrieved; *first as for store_attempt(). */
+int listing_attempt(struct fetch *f, uint32_t number, bool *first, struct err *err) must_check;
 /* Records what the messages have shown of the envelope header, if that is news to the state. */
 int listing_watch(struct fetch *f, struct err *err) must_check;
 /* QUIT is answered; ok: what was deleted is so from now on. -1: not all of that is recorded. */

@@ -201,7 +201,7 @@ void relay_unref(struct relay *r)
 	ensure(!r->njobs);
 	while (!TAILQ_EMPTY(&r->sessions))
 		session_free(TAILQ_FIRST(&r->sessions));
-	turn_cancel_flush(&r->env->turn, &r->dispatch);
+	step_cancel(&r->dispatch);
 	event_free(r->timer);
 	relay_hosts_free(&r->hosts);
 	config_unref(r->config);

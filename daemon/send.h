@@ -28,9 +28,9 @@ struct relay_job {
 	struct spool *spool;
 	uint64_t body_offset;
 	bool lf_ended;
-	bool body_begun; /* out: the relay has said 354 */
-	/* All content is written but the dot: record it. -1: it could not be; the dot is not sent.
-	 */
+	bool body_begun;  /* out: the relay has said 354 */
+	bool durable_dot; /* the record of its dot has to survive the machine */
+	/* All content is on its way but the dot: record it. -1: it could not be; no dot is sent. */
 	int (*on_dot)(struct relay_job *job);
 	void (*on_done)(struct relay_job *job); /* every recipient has its outcome */
 	TAILQ_ENTRY(relay_job) entry;

@@ -19,14 +19,13 @@ struct session {
 	struct smtp *smtp;           /* NULL until connected */
 	enum session_state state;
 	struct relay_job *job;
-	bool sending;     /* the body is going out */
-	bool approaching; /* the envelope is out, the content is not yet asked for */
+	bool sending; /* the body is going out */
 	bool dot_sent;
 	uint32_t messages; /* served */
 	uint64_t offset;   /* of the body, next to read */
 	msec_t idle_since;
 	struct event *timer;
-	struct step gate, after_commit, flush;
+	struct step recorded, flush;
 	TAILQ_ENTRY(session) entry;
 };
 

@@ -2,8 +2,8 @@
  * One SMTP or LMTP session of a relay; see send_impl.h.
  *
  * A session has a job exactly while it is busy. Whatever ends it goes through session_end(). The
- * final dot is written in exactly one place, on_durable(), which runs after the commit of the dot
- * record.
+ * final dot is written in exactly one place, on_recorded(), which runs when the dot record is
+ * stored.
  */
 #include "send_impl.h"
 #include "tls.h"
@@ -20,21 +20,18 @@ static void want_flush(struct session *s)
 
 /* ---- the end of a session ---- */
 
-/* The count that groups commits; see env.h. */
-static void set_approaching(struct session *s, bool on)
+/* Where the final dot waits for its record. */
+static struct step_list *dot_list(struct session *s)
 {
-	s->relay->env->approaching += (unsigned)on - (unsigned)s->approaching;
-	s->approaching = on;
+	struct turn *turn = &s->relay->env->turn;
+
+	return s->job && s->job->durable_dot ? &turn->after_commit : &turn->after_write;
 }
 
 void session_free(struct session *s)
 {
-	struct turn *turn = &s->relay->env->turn;
-
-	set_approaching(s, false);
-	step_cancel(&s->relay->env->gate, &s->gate);
-	turn_cancel_after(turn, &s->after_commit);
-	turn_cancel_flush(turn, &s->flush);
+	step_cancel(&s->recorded);
+	step_cancel(&s->flush);
 	login_free(&s->login);
 	transport_free(s->transport);
 	smtp_free(s->smtp);
@@ -119,11 +116,11 @@ void session_leave(struct session *s)
 
 /* ---- a transaction ---- */
 
-static void on_durable(void *ctx, bool durable)
+static void on_recorded(void *ctx, bool stored)
 {
 	struct session *s = ctx;
 
-	if (!durable) {
+	if (!stored) {
 		abandon(s, &(struct err){ ERR_LOCAL, 0, "the dot record could not be stored" });
 		return;
 	}
@@ -132,15 +129,15 @@ static void on_durable(void *ctx, bool durable)
 	want_flush(s);
 }
 
-/* The gate opens: the dot's record goes into the next commit. */
-static void on_gate(void *ctx, bool durable)
+/* All content is written but the dot. False: the session is gone. */
+static bool session_dot(struct session *s)
 {
-	struct session *s = ctx;
-
-	if (s->job->on_dot(s->job))
+	if (s->job->on_dot(s->job)) {
 		abandon(s, &(struct err){ ERR_LOCAL, 0, "the dot record could not be stored" });
-	else
-		turn_after_commit(&s->relay->env->turn, &s->after_commit);
+		return false;
+	}
+	step_queue(dot_list(s), &s->recorded);
+	return true;
 }
 
 /* Writes body until enough waits in the output, or all is written. False: the session is gone. */
@@ -160,10 +157,9 @@ static bool session_pump(struct session *s)
 			abandon(s, &err);
 			return false;
 		}
-		if (!data.len) { /* all is written but the dot */
+		if (!data.len) {
 			s->sending = false;
-			step_queue(&s->relay->env->gate, &s->gate);
-			return true;
+			return session_dot(s);
 		}
 		smtp_body(s->smtp, job->lf_ended ? STUFF_LF : STUFF_BODY, data,
 			env_now(s->relay->env));
@@ -175,7 +171,6 @@ static bool session_body(struct session *s)
 {
 	struct relay_job *job = s->job;
 
-	set_approaching(s, false);
 	job->body_begun = true;
 	s->sending = true;
 	s->offset = job->body_offset;
@@ -189,7 +184,6 @@ static void session_done(struct session *s)
 	struct relay *r = s->relay;
 	struct relay_job *job = s->job;
 
-	set_approaching(s, false);
 	s->job = NULL;
 	s->dot_sent = false;
 	s->state = SESSION_IDLE;
@@ -285,7 +279,6 @@ void session_assign(struct session *s, struct relay_job *job)
 
 	s->job = job;
 	s->state = SESSION_BUSY;
-	set_approaching(s, true);
 	smtp_pool_busy(&s->relay->pool);
 	smtp_mail(s->smtp, &job->mail, env_now(s->relay->env));
 	smtp_poll(s->smtp, env_now(s->relay->env), &ev);
@@ -313,15 +306,17 @@ static void on_open(void *ctx)
 static void on_data(void *ctx, const char *buf, size_t len)
 {
 	struct session *s = ctx;
+	struct env *env = s->relay->env;
 	struct smtp_event ev;
+	bool alive = true;
 
-	while (len) {
-		size_t n = smtp_feed(s->smtp, buf, len, env_now(s->relay->env), &ev);
+	while (len && alive) {
+		size_t n = smtp_feed(s->smtp, buf, len, env_now(env), &ev);
 		buf += n;
 		len -= n;
-		if (!session_event(s, &ev))
-			return;
+		alive = session_event(s, &ev);
 	}
+	turn_now(&env->turn); /* the relay goes on while we do */
 }
 
 static void on_writable(void *ctx)
@@ -375,7 +370,7 @@ static bool waits_for_dot(const struct session *s, size_t rest)
 		!s->sending && !s->dot_sent;
 }
 
-static void session_flush(void *ctx, bool durable)
+static void session_flush(void *ctx, bool stored)
 {
 	struct session *s = ctx;
 	struct strview out;
@@ -441,8 +436,7 @@ static void session_begin(struct relay *r, size_t host)
 	s->relay = r;
 	s->host = host;
 	s->timer = event_new(r->env->loop.base, -1, 0, on_timer, s);
-	step_init(&s->gate, on_gate, s);
-	step_init(&s->after_commit, on_durable, s);
+	step_init(&s->recorded, on_recorded, s);
 	step_init(&s->flush, session_flush, s);
 	TAILQ_INSERT_HEAD(&r->sessions, s, entry);
 	login_init(&s->login, &r->conf->password, on_secret, s);

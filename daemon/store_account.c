@@ -198,7 +198,7 @@ int store_login(struct store *s, const char *provider, const char *account,
 	msec_t now, last, keep = LOGIN_KEEP_MSEC;
 	size_t n;
 
-	if (store_commit(s, err) || store_begin(s, err)) {
+	if (store_commit(s, err) || redo_recover(s, err) || store_begin(s, err)) {
 		store_rollback(s);
 		return -1;
 	}

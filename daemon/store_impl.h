@@ -3,13 +3,14 @@
  *
  * store_sqlite   messages, recipients; transactions, opening
  * store_account  accounts, relays, logins
- * store_owed     outcomes that a failed transaction could not write
+ * store_change   a change as octets: how it is made, and made again
+ * store_redo     the redo log of them
  * store_history  what people ask and decide: held messages, trace, adopt
  * store_sql      the text of every statement
  */
 #pragma once
 
-#include "store_owed.h"
+#include "store_redo.h"
 #include "store_schema.h"
 #include "store_sqlite.h"
 
@@ -25,7 +26,8 @@ enum statement {
 	MESSAGES,
 	ATTEMPT_NEW,
 	ATTEMPT_MORE,
-	UNCHARGE,
+	CUT_ALL,
+	LEFT,
 	DEFER,
 	RENAME,
 	IDENTIFY,
@@ -39,7 +41,6 @@ enum statement {
 	PURGE,
 	RCPTS,
 	RCPT,
-	RCPT_OWED,
 	DEDUPE_SEEN,
 	DEDUPE_NOTE,
 	DEDUPE_SURE,
@@ -77,9 +78,9 @@ extern const char *const store_sql[STATEMENT_COUNT];
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *stmts[STATEMENT_COUNT];
-	struct owed_list owed; /* outcomes of this transaction, or of one that failed */
-	bool open;             /* a transaction is open */
-	bool urgent;           /* see store_urgent() */
+	struct redo redo;
+	bool open;       /* a transaction is open */
+	bool urgent;     /* see store_urgent() */
 	int64_t next_id; /* of a message: the id of one that was rolled back is never another's */
 	bool unsynced;   /* commits have been written that the disk may not have yet */
 	char *path;
@@ -97,4 +98,19 @@ sqlite3_stmt *store_query(struct store *s, enum statement which, const char *fmt
 int store_step(sqlite3_stmt *st); /* what sqlite3_step() says */
 int store_change(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
 	must_check;
+/* What it says is true whatever becomes of the transaction. */
+int store_fact(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
+	must_check;
 int store_begin(struct store *s, struct err *err) must_check;
+sqlite3_stmt *store_statement(struct store *s, enum statement which); /* NULL: see sqlite3_errmsg */
+
+/* ---- a change as octets ---- */
+
+void store_change_encode(
+	struct strbuf *out, bool fact, enum statement which, const char *fmt, va_list ap);
+/* Is it one of those that may be made again, from the redo log? */
+bool store_change_is_redone(enum statement which);
+bool store_change_next(struct strview *rest, struct strview *change); /* false: none is left */
+bool store_change_is_fact(struct strview change);
+/* 1: a statement that this program does not have. */
+int store_change_do(struct store *s, struct strview change, struct err *err) must_check;

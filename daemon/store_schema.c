@@ -6,10 +6,9 @@
 
 #include "base/encode.h"
 
-#include <fcntl.h>
-#include <unistd.h>
+#include <stdio.h>
 
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 #define APPLICATION_ID 0x6d647064 /* "mdpd" */
 #define BUSY_TRIES     200
 #define BUSY_PAUSE_MS  20
@@ -43,7 +42,7 @@ static const char schema[] =
 	" deferrals INTEGER NOT NULL DEFAULT 0, first_at INTEGER NOT NULL,"
 	" done_at INTEGER NOT NULL DEFAULT 0, state_at INTEGER NOT NULL DEFAULT 0,"
 	" forgotten_at INTEGER, digest BLOB, message_id TEXT, sender TEXT, relay TEXT, reason TEXT,"
-	" redirect TEXT);"
+	" redirect TEXT, boot TEXT);"
 	"CREATE INDEX message_uid ON message(account, uid) WHERE forgotten_at IS NULL;"
 	"CREATE INDEX message_forgotten ON message(forgotten_at) WHERE forgotten_at IS NOT NULL;"
 	"CREATE TABLE rcpt(message INTEGER NOT NULL, address TEXT NOT NULL COLLATE NOCASE,"
@@ -65,13 +64,14 @@ static const char *const migrations[SCHEMA_VERSION] = { NULL,
 	"ALTER TABLE account RENAME TO account_1;" ACCOUNT_TABLE
 	"INSERT INTO account(name, quit_ok) SELECT name, quit_ok FROM account_1;"
 	"DROP TABLE account_1;" PROVIDER_TABLE,
-	"ALTER TABLE dedupe ADD COLUMN doubt_id TEXT;" };
+	"ALTER TABLE dedupe ADD COLUMN doubt_id TEXT;",
+	"ALTER TABLE message ADD COLUMN boot TEXT;" };
 
 /* The newest column of each table. Statements are prepared late; a gap is to be found at once. */
 static const struct {
 	const char *table, *column;
 } newest[] = { { "account", "last_error" }, { "provider", "at" }, { "watch", "changed" },
-	{ "relay", "takes_unknown" }, { "message", "redirect" }, { "rcpt", "in_doubt" },
+	{ "relay", "takes_unknown" }, { "message", "boot" }, { "rcpt", "in_doubt" },
 	{ "dedupe", "doubt_id" }, { "login", "wall_ms" } };
 
 struct file {
@@ -193,27 +193,17 @@ static int load_key(struct file *f, struct err *err)
 	return good ? 0 : err_set(err, ERR_LOCAL, 0, "%s: its key is missing" WAY_OUT, f->path);
 }
 
-static void read_boot_id(struct file *f)
-{
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, f->out->boot, sizeof f->out->boot - 1);
-
-	if (fd >= 0)
-		close(fd);
-	f->out->boot[n > 0 ? n - 1 : 0] = '\0'; /* without its LF */
-}
-
 /* Stamps of an earlier boot, told by the wall clock; a stamp in its future is taken for now. */
 static int translate_logins(struct file *f, struct clock *clock, struct err *err)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
 
-	read_boot_id(f);
+	snprintf(f->out->boot, sizeof f->out->boot, "%s", clock_boot(clock));
 	strbuf_addf(&text,
 		"UPDATE login SET boot_ms = %lld - max(0, %lld - wall_ms), boot = '%s'"
-		" WHERE boot <> '%s'",
+		" WHERE boot <> '%s' OR boot_ms > %lld",
 		(long long)clock->now(clock), (long long)clock->wall(clock), f->out->boot,
-		f->out->boot);
+		f->out->boot, (long long)clock->now(clock));
 	return exec(f, strbuf_str(&text), err);
 }
 

@@ -21,16 +21,19 @@ const char *const store_sql[] = {
 	[COMMIT] = "COMMIT",
 	[ROLLBACK] = "ROLLBACK",
 	[MESSAGES] = "SELECT id, uid, octets, attempts, state, done_at, missing, retry_at,"
-		     " deferrals, digest IS NOT NULL FROM message"
+		     " deferrals, digest IS NOT NULL, boot <> ?2 FROM message"
 		     " WHERE account = ?1 AND forgotten_at IS NULL",
 	/* ?5: beyond each id that a transaction may have given and not kept */
-	[ATTEMPT_NEW] = "INSERT INTO message(id, account, uid, octets, attempts, state, first_at)"
-			" VALUES(max(?5, (SELECT coalesce(max(id), 0) + 1 FROM message)), ?1, ?2,"
-			" ?3, 1, 0, ?4)",
+	[ATTEMPT_NEW] =
+		"INSERT INTO message(id, account, uid, octets, attempts, state, first_at, boot)"
+		" VALUES(max(?5, (SELECT coalesce(max(id), 0) + 1 FROM message)), ?1, ?2,"
+		" ?3, 1, 0, ?4, ?6)",
 	[ATTEMPT_MORE] = "UPDATE message SET attempts = attempts + 1, octets = ?2 WHERE id = ?1",
-	[UNCHARGE] = "UPDATE message SET attempts = max(attempts - 1, 0) WHERE id = ?1",
+	[CUT_ALL] = "UPDATE message SET boot = 'another' WHERE boot IS NOT NULL",
+	[LEFT] = "UPDATE message SET attempts = max(attempts - ?2, 0), boot = nullif(boot, ?3)"
+		 " WHERE id = ?1",
 	[DEFER] = "UPDATE message SET attempts = max(attempts - ?2, 0), deferrals = deferrals + 1,"
-		  " retry_at = ?3 WHERE id = ?1",
+		  " retry_at = ?3, boot = nullif(boot, ?4) WHERE id = ?1",
 	[RENAME] = "UPDATE message SET uid = ?2 WHERE id = ?1",
 	[IDENTIFY] = "UPDATE message SET digest = ?2, message_id = ?3, sender = ?4, relay = ?5"
 		     " WHERE id = ?1 AND (digest IS NULL OR digest = ?2) RETURNING redirect",
@@ -40,7 +43,8 @@ const char *const store_sql[] = {
 	/* 1: DONE; 2: DELETED, which keeps the reason for it */
 	[STATE] = "UPDATE message SET state = ?2, state_at = ?4,"
 		  " reason = CASE WHEN ?2 = 2 THEN reason ELSE ?3 END,"
-		  " done_at = CASE WHEN ?2 = 1 THEN ?4 ELSE done_at END WHERE id = ?1",
+		  " done_at = CASE WHEN ?2 = 1 THEN ?4 ELSE done_at END,"
+		  " boot = nullif(boot, ?5) WHERE id = ?1",
 	[MISSING] = "UPDATE message SET missing = ?2 WHERE id = ?1",
 	[FORGET] = "UPDATE message SET forgotten_at = ?2 WHERE id = ?1",
 	[REMOVE_RCPTS] = "DELETE FROM rcpt WHERE message = ?1",
@@ -53,9 +57,6 @@ const char *const store_sql[] = {
 		 " in_doubt) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
 		 " WHERE EXISTS(SELECT 1 FROM message WHERE id = ?1) ON CONFLICT DO UPDATE SET"
 		 " outcome = ?4, code = ?5, reply = ?6, at = ?7, in_doubt = ?8",
-	[RCPT_OWED] = "UPDATE rcpt SET outcome = ?4, code = ?5, reply = ?6, at = ?7,"
-		      " in_doubt = ?8"
-		      " WHERE message = ?1 AND address = ?2 AND postmaster = ?3 AND outcome = 1",
 	[DEDUPE_SEEN] = "SELECT message, doubt_id FROM dedupe"
 			" WHERE account = ?1 AND digest = ?2 AND recipient = ?3 AND at >= ?4",
 	[DEDUPE_NOTE] = "INSERT OR REPLACE INTO dedupe(account, digest, recipient, at, message,"

@@ -31,8 +31,7 @@ static int bind_text(sqlite3_stmt *st, int i, const char *text, size_t max)
 	return sqlite3_bind_text(st, i, text, text ? (int)strnlen(text, max) : 0, SQLITE_STATIC);
 }
 
-/* NULL: it could not be prepared, and sqlite3_errmsg() says why. */
-static sqlite3_stmt *statement(struct store *s, enum statement which)
+sqlite3_stmt *store_statement(struct store *s, enum statement which)
 {
 	if (!s->stmts[which])
 		(void)sqlite3_prepare_v3(s->db, store_sql[which], -1, SQLITE_PREPARE_PERSISTENT,
@@ -42,7 +41,7 @@ static sqlite3_stmt *statement(struct store *s, enum statement which)
 
 static sqlite3_stmt *bind(struct store *s, enum statement which, const char *fmt, va_list ap)
 {
-	sqlite3_stmt *st = statement(s, which);
+	sqlite3_stmt *st = store_statement(s, which);
 	int rc = SQLITE_OK;
 
 	if (!st)
@@ -86,46 +85,57 @@ static int step_once(struct store *s, enum statement which, sqlite3_stmt *st, st
 	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : store_fail(s, err, store_sql[which]);
 }
 
+static int change(struct store *s, struct err *err, bool fact, enum statement which,
+	const char *fmt, va_list ap)
+{
+	struct strbuf *changes = &s->redo.changes;
+
+	if (store_begin(s, err))
+		return -1;
+	size_t at = changes->len;
+	store_change_encode(changes, fact, which, fmt, ap);
+	int rc = store_change_do(s, sv_skip(strbuf_view(changes), at), err);
+	bool lazy = which == SET_WATCH || which == ATTEMPT_MORE || which == ATTEMPT_NEW;
+	s->urgent |= !lazy;
+	s->redo.whole &= store_change_is_redone(which) || which == SET_WATCH;
+	if (rc || !store_change_is_redone(which))
+		changes->len = at;
+	return rc;
+}
+
 int store_change(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (store_begin(s, err))
-		return -1;
-	s->urgent |= which != SET_WATCH && which != ATTEMPT_NEW && which != ATTEMPT_MORE;
 	va_start(ap, fmt);
-	sqlite3_stmt *st = bind(s, which, fmt, ap);
+	int rc = change(s, err, false, which, fmt, ap);
 	va_end(ap);
-	return step_once(s, which, st, err);
+	return rc;
 }
 
-static int change_rcpt(struct store *s, enum statement which, const struct owed *o, struct err *err)
+int store_fact(struct store *s, struct err *err, enum statement which, const char *fmt, ...)
 {
-	const struct stored_rcpt *r = &o->rcpt;
+	va_list ap;
 
-	return store_change(s, err, which, "isiiisii", o->message, r->address,
-		(int64_t)r->postmaster, (int64_t)r->outcome, (int64_t)r->code, r->reply, o->at,
-		(int64_t)r->in_doubt);
+	va_start(ap, fmt);
+	int rc = change(s, err, true, which, fmt, ap);
+	va_end(ap);
+	return rc;
 }
 
-/* What an earlier transaction could not write comes first: nothing may be built upon its absence.
- */
+/* What a failed transaction leaves comes first: nothing may be built upon its absence. */
 int store_begin(struct store *s, struct err *err)
 {
-	const struct owed *o;
-
 	if (s->open)
 		return 0;
 	if (step_once(s, BEGIN, s->stmts[BEGIN], err))
 		return -1;
 	s->open = true;
-	s->urgent = !TAILQ_EMPTY(&s->owed);
-	TAILQ_FOREACH (o, &s->owed, entry)
-		if (change_rcpt(s, RCPT_OWED, o, err)) {
-			store_rollback(s);
-			return -1;
-		}
-	return 0;
+	s->urgent = s->redo.changes.len;
+	if (!redo_again(s, err))
+		return 0;
+	store_rollback(s);
+	return -1;
 }
 
 /* A column that is never NULL, or whose NULL is an empty text. */
@@ -151,7 +161,7 @@ static int change_existing(struct store *s, int64_t id, int rc, struct err *err)
 int store_messages(
 	struct store *s, const char *account, store_message_fn *fn, void *ctx, struct err *err)
 {
-	sqlite3_stmt *st = store_query(s, MESSAGES, "s", account);
+	sqlite3_stmt *st = store_query(s, MESSAGES, "ss", account, s->schema.boot);
 	int rc;
 
 	while ((rc = store_step(st)) == SQLITE_ROW) {
@@ -166,6 +176,7 @@ int store_messages(
 			.retry_at = sqlite3_column_int64(st, 7),
 			.deferrals = (uint32_t)sqlite3_column_int(st, 8),
 			.digest = sqlite3_column_int(st, 9),
+			.cut = sqlite3_column_int(st, 10),
 		};
 		if (fn(ctx, &m))
 			break;
@@ -175,31 +186,40 @@ int store_messages(
 }
 
 int store_attempt(struct store *s, const char *account, const char *uid, uint64_t octets,
-	wall_t now, int64_t *id, struct err *err)
+	bool first, wall_t now, int64_t *id, struct err *err)
 {
 	if (*id)
 		return store_change(s, err, ATTEMPT_MORE, "ii", *id, (int64_t)octets);
-	if (store_change(
-		    s, err, ATTEMPT_NEW, "ssiii", account, uid, (int64_t)octets, now, s->next_id))
+	if (store_change(s, err, ATTEMPT_NEW, "ssiiis", account, uid, (int64_t)octets, now,
+		    s->next_id, first && s->schema.boot[0] ? s->schema.boot : NULL))
 		return -1;
 	*id = sqlite3_last_insert_rowid(s->db);
 	s->next_id = *id + 1;
 	return 0;
 }
 
-int store_uncharge(struct store *s, int64_t id, struct err *err)
+int store_left(struct store *s, int64_t id, bool charged, struct err *err)
 {
-	return store_change(s, err, UNCHARGE, "i", id);
+	return store_change(s, err, LEFT, "iis", id, (int64_t)!charged, s->schema.boot);
 }
 
 int store_defer(struct store *s, int64_t id, bool charged, wall_t retry_at, struct err *err)
 {
-	return store_change(s, err, DEFER, "iii", id, (int64_t)!charged, retry_at);
+	return store_change(s, err, DEFER, "iiis", id, (int64_t)!charged, retry_at, s->schema.boot);
 }
 
 int store_rename(struct store *s, int64_t id, const char *uid, struct err *err)
 {
 	return store_change(s, err, RENAME, "is", id, uid);
+}
+
+static void note_identity(struct store *s, ...)
+{
+	va_list ap;
+
+	va_start(ap, s);
+	store_change_encode(&s->redo.changes, false, IDENTIFY, "idtts", ap);
+	va_end(ap);
 }
 
 int store_identify(struct store *s, int64_t id, const struct message_identity *what,
@@ -215,7 +235,15 @@ int store_identify(struct store *s, int64_t id, const struct message_identity *w
 	sqlite3_reset(st);
 	if (rc == SQLITE_DONE)
 		return 1;
-	return rc == SQLITE_ROW ? 0 : store_fail(s, err, "identifying a message");
+	if (rc != SQLITE_ROW)
+		return store_fail(s, err, "identifying a message");
+	note_identity(s, id, what->digest, what->message_id, what->sender, what->relay);
+	return 0;
+}
+
+bool store_knows_cuts(const struct store *s)
+{
+	return s->schema.boot[0];
 }
 
 int store_same(struct store *s, const char *account, int64_t except, const char *uid,
@@ -241,8 +269,10 @@ int store_same(struct store *s, const char *account, int64_t except, const char 
 int store_state(struct store *s, int64_t id, enum message_state state, const char *reason,
 	wall_t now, struct err *err)
 {
-	return change_existing(
-		s, id, store_change(s, err, STATE, "iisi", id, (int64_t)state, reason, now), err);
+	return change_existing(s, id,
+		store_change(
+			s, err, STATE, "iisis", id, (int64_t)state, reason, now, s->schema.boot),
+		err);
 }
 
 int store_missing(struct store *s, int64_t id, uint32_t listings, struct err *err)
@@ -289,13 +319,12 @@ int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struc
 int store_rcpt(
 	struct store *s, int64_t id, const struct stored_rcpt *r, wall_t now, struct err *err)
 {
-	int rc = change_existing(s, id,
-		change_rcpt(s, RCPT, &(struct owed){ .message = id, .rcpt = *r, .at = now }, err),
-		err);
+	bool fact = r->outcome != OUTCOME_PENDING && r->outcome != OUTCOME_DOT;
+	int rc = (fact ? store_fact : store_change)(s, err, RCPT, "isiiisii", id, r->address,
+		(int64_t)r->postmaster, (int64_t)r->outcome, (int64_t)r->code, r->reply, now,
+		(int64_t)r->in_doubt);
 
-	if (r->outcome != OUTCOME_PENDING && r->outcome != OUTCOME_DOT)
-		owed_add(&s->owed, id, r, now);
-	return rc;
+	return change_existing(s, id, rc, err);
 }
 
 /* ---- duplicates ---- */
@@ -355,16 +384,24 @@ bool store_urgent(const struct store *s)
 	return s->open && s->urgent;
 }
 
+static int end_transaction(struct store *s, struct err *err)
+{
+	if (step_once(s, COMMIT, s->stmts[COMMIT], err))
+		return -1;
+	s->open = s->urgent = false;
+	s->unsynced = true;
+	return redo_forget(s, err);
+}
+
 int store_write(struct store *s, struct err *err)
 {
 	if (!s->open)
 		return 0;
-	if (step_once(s, COMMIT, s->stmts[COMMIT], err))
-		return -1;
-	owed_clear(&s->owed);
-	s->open = false;
-	s->unsynced = true;
-	return 0;
+	int rc = redo_append(s, err);
+	if (rc > 0)
+		return end_transaction(s, err);
+	s->urgent &= rc < 0;
+	return rc;
 }
 
 /* What synchronous=FULL does at the end of each commit, when we say so: the WAL holds everything.
@@ -373,9 +410,9 @@ int store_commit(struct store *s, struct err *err)
 {
 	sqlite3_file *wal = NULL;
 
-	if (!TAILQ_EMPTY(&s->owed) && store_begin(s, err))
+	if (s->redo.changes.len && store_begin(s, err))
 		return -1;
-	if (store_write(s, err))
+	if (s->open && end_transaction(s, err))
 		return -1;
 	if (!s->unsynced)
 		return 0;
@@ -396,7 +433,8 @@ void store_rollback(struct store *s)
 	if (s->open)
 		(void)step_once(
 			s, ROLLBACK, s->stmts[ROLLBACK], NULL); /* an error here changes nothing */
-	s->open = false;
+	s->open = s->urgent = false;
+	redo_rollback(&s->redo);
 }
 
 const uint8_t *store_key(const struct store *s)
@@ -411,7 +449,7 @@ static int set_up(struct store *s, struct clock *clock, struct rng *rng, struct 
 	if (store_schema_open(s->db, s->path, clock, rng, &s->schema, err))
 		return -1;
 	for (enum statement i = BEGIN; i <= ROLLBACK; i++)
-		if (!statement(s, i))
+		if (!store_statement(s, i))
 			return store_fail(s, err, store_sql[i]);
 	return 0;
 }
@@ -451,14 +489,14 @@ int store_open(const char *state_dir, struct clock *clock, struct rng *rng, stru
 	mode_t mask = umask(0077);
 	struct store *s = mem_zalloc(sizeof *s);
 	s->path = mem_strdup(path.ptr);
-	TAILQ_INIT(&s->owed);
+	redo_init(&s->redo);
 	int rc = sqlite3_open_v2(strbuf_str(&path), &s->db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, store_wal_vfs());
 	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
 	if (rc != SQLITE_OK)
 		store_fail(s, err, "open");
 	else
-		rc = set_up(s, clock, rng, err);
+		rc = set_up(s, clock, rng, err) || redo_recover(s, err);
 	umask(mask);
 	if (rc) {
 		store_close(s);
@@ -473,7 +511,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	store_rollback(s);
-	owed_clear(&s->owed);
+	redo_free(&s->redo);
 	for (int i = 0; i < STATEMENT_COUNT; i++)
 		sqlite3_finalize(s->stmts[i]);
 	sqlite3_close(s->db);

@@ -59,8 +59,9 @@ void transit_settle(struct transit *t, enum item_state as)
 		return; /* transit_failed() ends the session, and that what it has not received */
 	t->state = TRANSIT_SETTLED;
 	t->settle_as = as;
-	fetch_settling(t->fetch, t);
-	turn_after_commit(&t->fetch->env->turn, &t->settled);
+	bool others = fetch_settling(t->fetch, t);
+	/* What shares its commit with others can wait for them. */
+	(others ? turn_soon : turn_after_commit)(&t->fetch->env->turn, &t->settled);
 }
 
 /* A change of the state failed: nothing of this cycle may be deleted any more. */
@@ -75,7 +76,7 @@ void transit_leave(struct transit *t, bool uncharge)
 {
 	struct err err;
 
-	if (uncharge && t->row && store_uncharge(t->fetch->env->store, t->row, &err))
+	if (t->row && store_left(t->fetch->env->store, t->row, !uncharge, &err))
 		transit_failed(t, &err);
 	transit_settle(t, ITEM_LEFT);
 }
@@ -268,7 +269,7 @@ static int take_over(struct transit *t, struct stored_message *found, struct err
 
 	return store_remove(store, t->row, err) ||
 			store_attempt(store, t->fetch->account->name, uid_of(t), t->listed_octets,
-				env_wall(t->fetch->env), &found->id, err)
+				false, env_wall(t->fetch->env), &found->id, err)
 		? -1
 		: 0;
 }
@@ -354,7 +355,7 @@ static int identify(struct transit *t, struct err *err)
 	if (rc <= 0)
 		return rc;
 	t->row = 0;
-	if (store_attempt(env->store, t->fetch->account->name, uid_of(t), t->listed_octets,
+	if (store_attempt(env->store, t->fetch->account->name, uid_of(t), t->listed_octets, false,
 		    env_wall(env), &t->row, err))
 		return -1;
 	maildrop_item(&t->fetch->maildrop, t->number)->row = t->row;
@@ -415,7 +416,7 @@ void transit_received(struct transit *t)
 
 /* ---- RETR ---- */
 
-struct transit *transit_new(struct fetch *f, uint32_t number, const struct item *item)
+struct transit *transit_new(struct fetch *f, uint32_t number, const struct item *item, bool first)
 {
 	struct transit *t = mem_zalloc(sizeof *t);
 
@@ -426,6 +427,8 @@ struct transit *transit_new(struct fetch *f, uint32_t number, const struct item 
 	t->deferrals = item->deferrals;
 	t->listed_octets = item->octets;
 	t->verify = item->verify;
+	t->cut = item->cut;
+	t->durable_dot = !first || !store_knows_cuts(f->env->store);
 	TAILQ_INIT(&t->in_flight);
 	step_init(&t->settled, on_settled, t);
 	return t;
@@ -434,7 +437,7 @@ struct transit *transit_new(struct fetch *f, uint32_t number, const struct item 
 void transit_free(struct transit *t)
 {
 	deliver_free(t);
-	turn_cancel_after(&t->fetch->env->turn, &t->settled);
+	step_cancel(&t->settled);
 	spool_free(t->spool);
 	header_free(&t->header);
 	resolution_free(&t->resolution);

@@ -2,8 +2,8 @@
  * One message on its way: from the RETR that asks for it to the outcome of its last recipient.
  *
  * Order, for the sake of "never lost, hardly ever twice": its attempt is durable before RETR; a
- * recipient's dot record before the final dot; the outcome before the maildrop hears of it (and may
- * DELE).
+ * recipient's dot record is written before the final dot, and durable unless the attempt stands for
+ * it; the outcome is durable before the maildrop hears of it (and may DELE).
  */
 #pragma once
 
@@ -30,11 +30,13 @@ struct transit {
 	uint64_t
 		dropped; /* octets that could not be kept, as the spool has failed; 0: it has not */
 	enum transit_state state;
-	bool verify;    /* compare by content first */
-	bool truncated; /* delivered although it came shorter than listed: the original stays */
-	bool give_up;   /* no further transaction in this cycle */
-	bool own_alert; /* a mail to people that this installation has sent, and that came back */
-	bool broke;     /* the connection was lost while the relay took its content */
+	bool verify;      /* compare by content first */
+	bool cut;         /* the machine went down in its first attempt; see stored_message */
+	bool durable_dot; /* its dots wait for the disk; see store_attempt() */
+	bool truncated;   /* delivered although it came shorter than listed: the original stays */
+	bool give_up;     /* no further transaction in this cycle */
+	bool own_alert;   /* a mail to people that this installation has sent, and that came back */
+	bool broke;       /* the connection was lost while the relay took its content */
 	enum item_state settle_as;
 	struct spool *spool;
 	struct header header;
@@ -52,7 +54,8 @@ struct transit {
 	TAILQ_ENTRY(transit) entry;
 };
 
-struct transit *transit_new(struct fetch *f, uint32_t number, const struct item *item);
+/* first: as for store_attempt(). */
+struct transit *transit_new(struct fetch *f, uint32_t number, const struct item *item, bool first);
 void transit_free(struct transit *t);
 
 /* True: larger than max_size. What the disk has no room for is left: others may be smaller. */

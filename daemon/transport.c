@@ -61,7 +61,6 @@ int loop_init(struct loop *loop, struct clock *clock, struct err *err)
 	*loop = (struct loop){ .clock = clock, .runner = -1 };
 	event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
 	loop->base = event_base_new_with_config(config);
 	event_config_free(config);
 	if (loop->base && !event_base_priority_init(loop->base, PRIORITY_COUNT))

@@ -1,10 +1,12 @@
-/* One commit per turn; see turn.h. Owns no step, only their order. */
+/* What waits for a turn's end; see turn.h. Owns no step, only their order. */
 #include "turn.h"
 
 void turn_init(struct turn *t, struct store *store)
 {
 	*t = (struct turn){ .store = store };
+	TAILQ_INIT(&t->after_write);
 	TAILQ_INIT(&t->after_commit);
+	TAILQ_INIT(&t->soon);
 	TAILQ_INIT(&t->flush);
 }
 
@@ -15,16 +17,17 @@ void step_init(struct step *s, void (*fn)(void *ctx, bool durable), void *ctx)
 
 void step_queue(struct step_list *list, struct step *s)
 {
-	if (!s->queued)
-		TAILQ_INSERT_TAIL(list, s, entry);
-	s->queued = true;
+	if (s->list)
+		return;
+	s->list = list;
+	TAILQ_INSERT_TAIL(list, s, entry);
 }
 
-void step_cancel(struct step_list *list, struct step *s)
+void step_cancel(struct step *s)
 {
-	if (s->queued)
-		TAILQ_REMOVE(list, s, entry);
-	s->queued = false;
+	if (s->list)
+		TAILQ_REMOVE(s->list, s, entry);
+	s->list = NULL;
 }
 
 void turn_after_commit(struct turn *t, struct step *s)
@@ -32,31 +35,26 @@ void turn_after_commit(struct turn *t, struct step *s)
 	step_queue(&t->after_commit, s);
 }
 
+void turn_soon(struct turn *t, struct step *s)
+{
+	step_queue(&t->soon, s);
+}
+
 void turn_flush(struct turn *t, struct step *s)
 {
 	step_queue(&t->flush, s);
 }
 
-void turn_cancel_after(struct turn *t, struct step *s)
-{
-	step_cancel(&t->after_commit, s);
-}
-
-void turn_cancel_flush(struct turn *t, struct step *s)
-{
-	step_cancel(&t->flush, s);
-}
-
 /* The mark parts what was queued before the call from what a step queues meanwhile: that has to
  * wait. */
-void step_run(struct step_list *list, bool durable)
+void step_run(struct step_list *list, bool stored)
 {
-	struct step mark = { .queued = true }, *s;
+	struct step mark = { .list = list }, *s;
 
 	TAILQ_INSERT_TAIL(list, &mark, entry);
 	while ((s = TAILQ_FIRST(list)) != &mark) {
-		step_cancel(list, s);
-		s->fn(s->ctx, durable);
+		step_cancel(s);
+		s->fn(s->ctx, stored);
 	}
 	TAILQ_REMOVE(list, &mark, entry);
 }
@@ -83,17 +81,31 @@ static bool stored(struct turn *t, int (*store)(struct store *s, struct err *err
 	return false;
 }
 
-/* If it fails, those who wait for the commit must not believe that it happened. */
+/* All changes share a transaction: when it fails, nobody may believe that his were stored. */
+static void run(struct turn *t, bool written, bool durable)
+{
+	step_run(&t->after_write, written);
+	if (written && !durable)
+		return;
+	step_run(&t->after_commit, durable);
+	step_run(&t->soon, durable);
+}
+
 void turn_write(struct turn *t)
 {
-	if (!stored(t, store_write))
-		step_run(&t->after_commit, false);
+	run(t, stored(t, store_write), false);
 }
 
 void turn_write_urgent(struct turn *t)
 {
-	if (store_urgent(t->store))
+	if (store_urgent(t->store) || !TAILQ_EMPTY(&t->after_write))
 		turn_write(t);
+}
+
+void turn_now(struct turn *t)
+{
+	turn_write_urgent(t);
+	turn_output(t);
 }
 
 /* A step may change the state or queue output, and output may end a session: hence the rounds. */
@@ -101,7 +113,7 @@ void turn_commit(struct turn *t)
 {
 	do {
 		bool durable = stored(t, store_commit);
-		step_run(&t->after_commit, durable);
+		run(t, durable, durable);
 		turn_output(t);
 	} while (!TAILQ_EMPTY(&t->after_commit));
 	turn_write_urgent(t);

@@ -1,9 +1,10 @@
 /*
- * The end of a turn of the event loop: one commit, then everything that had to wait for it.
+ * The end of a turn of the event loop: what was changed is stored, then everything that had to wait
+ * for it happens, and the output of everybody who has some goes out in one write each.
  *
- * Whoever needs "durable first" (the final dot, RETR, DELE) queues a step here instead of acting.
- * All changes of a turn share one transaction; after the commit the steps run, and the output of
- * everybody who has some goes out in one write each.
+ * Whoever needs "stored first" queues a step here instead of acting: after_write, if the record has
+ * to survive this process (the final dot); after_commit, if the machine (RETR); soon, if the
+ * machine, but there is no haste (a message's end, and its DELE).
  */
 #pragma once
 
@@ -13,9 +14,9 @@
 
 /* Lives inside its owner, who cancels it before it goes. Queued twice is queued once. */
 struct step {
-	void (*fn)(void *ctx, bool durable); /* false: the commit failed and was rolled back */
+	void (*fn)(void *ctx, bool stored); /* false: it failed and was rolled back */
 	void *ctx;
-	bool queued;
+	struct step_list *list; /* NULL: it waits for nothing */
 	TAILQ_ENTRY(step) entry;
 };
 
@@ -23,23 +24,23 @@ TAILQ_HEAD(step_list, step);
 
 struct turn {
 	struct store *store;
-	struct step_list after_commit, flush;
+	struct step_list after_write, after_commit, soon, flush;
 	struct err failure; /* of the last write; ERR_NONE: it went well */
-	void (*on_failure)(void *ctx, const struct err *err); /* a commit failed */
+	void (*on_failure)(void *ctx, const struct err *err); /* it could not be stored */
 	void *ctx;
 };
 
 void turn_init(struct turn *t, struct store *store);
 void step_init(struct step *s, void (*fn)(void *ctx, bool durable), void *ctx);
-void turn_after_commit(struct turn *t, struct step *s);
-void turn_flush(struct turn *t, struct step *s); /* `durable` is true there and means nothing */
 void step_queue(struct step_list *list, struct step *s);
-void step_cancel(struct step_list *list, struct step *s);
-void step_run(struct step_list *list, bool durable); /* what is queued now */
-void turn_cancel_after(struct turn *t, struct step *s);
-void turn_cancel_flush(struct turn *t, struct step *s);
-void turn_output(struct turn *t); /* what has no need to wait goes out */
-/* Changes survive the process from here on; nobody waits for that. */
+void step_cancel(struct step *s);
+void step_run(struct step_list *list, bool stored); /* what is queued now */
+void turn_after_commit(struct turn *t, struct step *s);
+void turn_soon(struct turn *t, struct step *s);
+void turn_flush(struct turn *t, struct step *s); /* `stored` is true there and means nothing */
+void turn_output(struct turn *t);                /* what has no need to wait goes out */
+/* Changes survive the process from here on; then the steps that wait for that. */
 void turn_write(struct turn *t);
 void turn_write_urgent(struct turn *t); /* if there are some that have to; see store_urgent() */
-void turn_commit(struct turn *t);       /* durable; then the steps, and their output */
+void turn_now(struct turn *t);          /* that, and what waits for nothing else goes out */
+void turn_commit(struct turn *t);       /* durable; then all steps, and their output */

@@ -107,6 +107,13 @@ static uint32_t find_uid(const struct maildrop *m, const char *uid)
 	return low < m->n && !strcmp(uid_of(m, m->order[low]), uid) ? low : m->n;
 }
 
+/* The attempt that ended with the machine is nobody's fault: its message need not wait for others,
+ * and what came twice meets its first copy's mark. */
+static uint32_t attempts_of(const struct stored_message *row)
+{
+	return row->attempts - (row->cut && row->attempts);
+}
+
 /*
  * An attempt whose content nobody has seen goes to the first message of its UID without one; one
  * that is held, of this size.
@@ -120,7 +127,7 @@ static void take_probe(struct maildrop *m, uint32_t at, const struct stored_mess
 		if (it->probe || (row->state == MESSAGE_HELD && row->octets != it->octets))
 			continue;
 		it->probe = row->id;
-		it->probe_attempts = row->attempts;
+		it->probe_attempts = attempts_of(row);
 		it->probe_held = row->state == MESSAGE_HELD;
 		return;
 	}
@@ -141,11 +148,12 @@ void maildrop_row(struct maildrop *m, const struct stored_message *row)
 		take_probe(m, at, row);
 	for (; at < m->n && !strcmp(uid_of(m, m->order[at]), row->uid); at++) {
 		struct item *it = &m->items[m->order[at]];
+		it->cut |= row->cut;
 		if (it->nrows == ROWS_MANY)
 			return; /* and its copies as well: n copies x n rows would hurt */
 		it->nrows++;
 		it->row = row->id;
-		it->attempts = row->attempts;
+		it->attempts = attempts_of(row);
 		it->deferrals = row->deferrals;
 		it->retry_at = row->retry_at;
 		it->recorded = (uint8_t)row->state;

@@ -57,6 +57,7 @@ struct item {
 	bool discard;     /* DONE, and a person said that it goes, whatever `keep` says */
 	bool size_differs;
 	bool probe_held; /* `probe` waits for a person */
+	bool cut;        /* see stored_message; a row of its UID is */
 	bool retrieved;  /* in this session */
 };
 

@@ -57,6 +57,7 @@ struct stored_message {
 	uint32_t deferrals;
 	bool digest;      /* its content was seen: it is not only an attempt */
 	uint32_t missing; /* complete listings in a row without it */
+	bool cut;         /* its first attempt ended with the machine: see store_attempt() */
 };
 
 struct stored_rcpt {
@@ -76,11 +77,17 @@ typedef int store_message_fn(void *ctx, const struct stored_message *m);
 int store_messages(struct store *s, const char *account, store_message_fn *fn, void *ctx,
 	struct err *err) must_check;
 
-/* A message is going to be retrieved: a new row (id 0 on entry, *id set) or one attempt more. */
+/*
+ * A message is going to be retrieved: a new row (id 0 on entry, *id set) or one attempt more.
+ * first: its final dots may go out before their records are durable (written they are). Should the
+ * machine go down before its end is recorded, it is `cut` from then on: anybody may have it.
+ */
 int store_attempt(struct store *s, const char *account, const char *uid, uint64_t octets,
-	wall_t now, int64_t *id, struct err *err) must_check;
-/* The attempt ended in good order through no fault of the message: it does not count. */
-int store_uncharge(struct store *s, int64_t id, struct err *err) must_check;
+	bool first, wall_t now, int64_t *id, struct err *err) must_check;
+/* Can that be found out? Else no dot may go out before its record is durable. */
+bool store_knows_cuts(const struct store *s);
+/* The attempt ended in good order. charged: it counts, it may have been the message's fault. */
+int store_left(struct store *s, int64_t id, bool charged, struct err *err) must_check;
 /* One deferral more, not before retry_at. charged: it may be the message's fault. */
 int store_defer(struct store *s, int64_t id, bool charged, wall_t retry_at, struct err *err)
 	must_check;
@@ -119,9 +126,9 @@ typedef int store_rcpt_fn(void *ctx, const struct stored_rcpt *r);
 int store_rcpts(struct store *s, int64_t id, store_rcpt_fn *fn, void *ctx, struct err *err)
 	must_check;
 /*
- * The answer to a final dot is a fact that no rollback undoes. Where a DOT is recorded and the
- * transaction of the outcome fails, it is kept in memory and goes into the next transaction;
- * store_commit() fails until it is written.
+ * The answer to a final dot is a fact that no rollback undoes, nor is a DOT that was written one:
+ * if the transaction fails, they are kept in memory and go into the next one; store_commit() fails
+ * until that has succeeded.
  */
 int store_rcpt(struct store *s, int64_t id, const struct stored_rcpt *r, wall_t now,
 	struct err *err) must_check;
@@ -259,11 +266,11 @@ int store_logins(struct store *s, const char *provider, const struct rate_rule *
 const uint8_t *store_key(const struct store *s);
 
 /*
- * Two strengths of "stored". store_write ends the open transaction: it survives the death of the
- * process (kill -9), and costs no wait for the disk. store_commit makes all that was written
- * survive the death of the machine too: it is what "durable" means everywhere else.
+ * Two strengths of "stored". store_write makes what was changed survive the death of the process
+ * (kill -9); the transaction may stay open, and costs no wait for the disk. store_commit ends it,
+ * and makes all survive the death of the machine too: it is what "durable" means everywhere else.
  */
-bool store_dirty(const struct store *s); /* a transaction is open */
+bool store_dirty(const struct store *s); /* a transaction is open: nobody else can write */
 /* And something in it that a dead process must not forget. What identifies a message may: it is
  * found out again. */
 bool store_urgent(const struct store *s);

@@ -137,7 +137,7 @@ static void run(struct sim *s, struct mishap mishap)
 	struct world *w = &s->world;
 
 	world_reset(w);
-	disk_reset();
+	daemon_forget(w->daemon);
 	w->mishap = mishap;
 	w->random = s->seed + mishap.at * STREAM_COUNT + mishap.stream;
 	live(s);
@@ -247,7 +247,7 @@ static void map_streams(struct sim *s)
 
 	memset(w->streams, 0, sizeof w->streams);
 	world_reset(w);
-	disk_reset();
+	daemon_forget(w->daemon);
 	w->mishap = (struct mishap){ 0 };
 	(void)net_cycle(s->net, w); /* judged with the next, whole run */
 	memcpy(s->map, w->streams, sizeof s->map);

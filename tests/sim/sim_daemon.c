@@ -35,8 +35,22 @@ struct daemon {
 	bool verbose;
 	char dir[64];
 	struct config *config;
-	struct strbuf lock, slot, conf; /* paths */
+	struct strbuf lock, slot, redo, conf; /* paths */
 };
+
+/* Of the simulated machine: a power loss begins another one. The children inherit it. */
+static char boot[24];
+static unsigned boots;
+
+static const char *boot_fn(struct clock *c)
+{
+	return boot;
+}
+
+static void next_boot(void)
+{
+	snprintf(boot, sizeof boot, "boot%u", boots++);
+}
 
 /* libevent does without: one system call less in each turn of the daemon's loop. */
 int timerfd_create(int clock, int flags)
@@ -127,8 +141,10 @@ void daemon_kill(struct daemon *d, bool power)
 		return;
 	kill(d->pid, SIGKILL);
 	(void)bury(d); /* we know why */
-	if (power)
+	if (power) {   /* the redo log stays, whole: as useless as anything that may stand there */
 		disk_lose_unsynced();
+		next_boot();
+	}
 }
 
 void daemon_stop(struct daemon *d, struct world *w)
@@ -171,7 +187,13 @@ void daemon_configure(struct daemon *d, const struct scenario *s, uint16_t pop3,
 	ensure(d->config);
 	faults_free(&faults);
 	disk_forget();
+	daemon_forget(d);
+}
+
+void daemon_forget(struct daemon *d)
+{
 	disk_reset();
+	(void)truncate(d->redo.ptr, 0); /* or there is none yet */
 }
 
 /*
@@ -204,6 +226,9 @@ struct daemon *daemon_new(bool verbose)
 	strbuf_addf(&d->lock, "%s/" ACCOUNT ".lock", d->dir);
 	strbuf_addf(&d->slot, "%s/.session-p-0.lock", d->dir);
 	strbuf_addf(&d->conf, "%s/conf", d->dir);
+	strbuf_addf(&d->redo, "%s/" STORE_FILE "-redo0", d->dir);
+	system_clock.boot = boot_fn;
+	next_boot();
 	disk_new();
 	warm_up(d);
 	return d;
@@ -211,7 +236,7 @@ struct daemon *daemon_new(bool verbose)
 
 void daemon_free(struct daemon *d)
 {
-	struct strbuf *paths[] = { &d->lock, &d->slot, &d->conf };
+	struct strbuf *paths[] = { &d->lock, &d->slot, &d->redo, &d->conf };
 
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
 		(void)unlink(paths[i]->ptr); /* some of them are not there */

@@ -161,6 +161,7 @@ struct daemon *daemon_new(bool verbose); /* aborts when it cannot */
 void daemon_free(struct daemon *d);
 void daemon_configure(struct daemon *d, const struct scenario *s, uint16_t pop3, uint16_t smtp);
 void daemon_start_cycle(struct daemon *d);
+void daemon_forget(struct daemon *d);                      /* a run begins */
 int daemon_fd(const struct daemon *d);                     /* -1: it is dead */
 int daemon_take_status(struct daemon *d, struct world *w); /* daemon_fd() is readable */
 void daemon_kill(struct daemon *d, bool power);

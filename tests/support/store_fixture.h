@@ -26,6 +26,7 @@ struct fixture {
 	struct clock clock;
 	msec_t now;
 	wall_t wall;
+	const char *boot; /* "": there is no redo log */
 	struct rng rng;
 	uint8_t next_random;
 	struct store *store;
@@ -39,6 +40,11 @@ static inline msec_t fake_now(struct clock *c)
 static inline wall_t fake_wall(struct clock *c)
 {
 	return ((struct fixture *)((char *)c - offsetof(struct fixture, clock)))->wall;
+}
+
+static inline const char *fake_boot(struct clock *c)
+{
+	return ((struct fixture *)((char *)c - offsetof(struct fixture, clock)))->boot;
 }
 
 static inline void fake_fill(struct rng *r, void *buf, size_t len)
@@ -72,7 +78,8 @@ static inline struct fixture *prepare(void)
 	snprintf(fx->dir, sizeof fx->dir, "/tmp/store.XXXXXX");
 	assert_non_null(mkdtemp(fx->dir));
 	snprintf(fx->path, sizeof fx->path, "%s/" STORE_FILE, fx->dir);
-	fx->clock = (struct clock){ .now = fake_now, .wall = fake_wall };
+	fx->clock = (struct clock){ .now = fake_now, .wall = fake_wall, .boot = fake_boot };
+	fx->boot = "";
 	fx->rng.fill = fake_fill;
 	fx->now = 100 * MINUTE;
 	fx->wall = 1700000000 * SECOND;
@@ -90,7 +97,8 @@ static inline int setup(void **state)
 
 static inline int teardown(void **state)
 {
-	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
+	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal", "-redo0", "-redo1",
+		"-redo2" };
 	struct fixture *fx = *state;
 
 	store_close(fx->store);
@@ -118,6 +126,7 @@ static inline void tamper(struct fixture *fx, const char *sql)
 /* Makes of an empty state what version 1 of the schema was, from before doubt had a column. */
 #define VERSION_1                                                                                  \
 	"ALTER TABLE dedupe DROP COLUMN doubt_id; ALTER TABLE rcpt DROP COLUMN in_doubt;"          \
+	"ALTER TABLE message DROP COLUMN boot;"                                                    \
 	"DROP TABLE provider; DROP TABLE account;"                                                 \
 	"CREATE TABLE account(name TEXT PRIMARY KEY, quit_ok INTEGER NOT NULL) WITHOUT ROWID;"     \
 	"PRAGMA user_version = 1;"

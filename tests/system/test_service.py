@@ -179,6 +179,10 @@ def test_fetches_and_the_journal_has_all_fields(world):
     assert entry["_SYSTEMD_UNIT"] == UNIT and entry["SYSLOG_IDENTIFIER"] == "multidropd"
     finished = world.event("cycle.finished", since, f"MULTIDROP_CYCLE={entry['MULTIDROP_CYCLE']}")
     assert int(finished["MULTIDROP_DURATION_MS"]) > 0
+    boot = world.machine.run("cat", "/proc/sys/kernel/random/boot_id").stdout.strip()
+    environ = world.machine.run("cat", f"/proc/{world.pid()}/environ").stdout.split("\0")
+    assert f"BOOT_ID={boot.replace('-', '')}" in environ  # else there would be no redo log
+    assert os.path.exists(world.machine.path("/var/lib/multidropd/state.db-redo0"))
     of_account = world.machine.journal(since, "MULTIDROP_ACCOUNT=sammel")
     assert {"cycle.started", "message.delivered", "cycle.finished"} <= {
         e["MULTIDROP_EVENT"] for e in of_account}

@@ -28,7 +28,7 @@ static int64_t message(
 {
 	int64_t id = 0;
 
-	OK(store_attempt(fx->store, "a", uid, 500, fx->wall, &id, NULL));
+	OK(store_attempt(fx->store, "a", uid, 500, false, fx->wall, &id, NULL));
 	assert_null(identify(fx, id, message_id, sender));
 	return id;
 }
@@ -315,9 +315,9 @@ static void a_row_that_was_rolled_back_stays_away(void **state)
 	int64_t lost = 0, other = 0;
 	struct err err = { 0 };
 
-	OK(store_attempt(fx->store, "a", "UID1", 500, fx->wall, &lost, NULL));
+	OK(store_attempt(fx->store, "a", "UID1", 500, false, fx->wall, &lost, NULL));
 	store_rollback(fx->store);
-	OK(store_attempt(fx->store, "a", "UID2", 500, fx->wall, &other, NULL));
+	OK(store_attempt(fx->store, "a", "UID2", 500, false, fx->wall, &other, NULL));
 	OK(store_commit(fx->store, NULL));
 	assert_int_not_equal(lost, other);
 	assert_int_equal(store_rcpt(fx->store, lost, &accepted, fx->wall, &err), -1);

@@ -181,7 +181,7 @@ static void counts_what_waits(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(states); i++) {
 		char uid[] = { 'u', (char)('0' + i), 0 };
 		id = 0;
-		OK(store_attempt(fx->store, "a", uid, 10, fx->wall, &id, NULL));
+		OK(store_attempt(fx->store, "a", uid, 10, false, fx->wall, &id, NULL));
 		OK(store_state(fx->store, id, states[i], NULL, fx->wall, NULL));
 	}
 	OK(store_counts(fx->store, "a", &counts, NULL));

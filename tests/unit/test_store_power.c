@@ -52,7 +52,7 @@ static int attempt(struct fixture *fx)
 {
 	int64_t id = 0;
 
-	return store_attempt(fx->store, "a", "UID", 500, fx->wall, &id, NULL);
+	return store_attempt(fx->store, "a", "UID", 500, false, fx->wall, &id, NULL);
 }
 
 static int record(struct fixture *fx, enum outcome outcome)
@@ -286,11 +286,10 @@ static void nothing_is_promised_on_a_full_disk(void **state)
 	power_free(power);
 }
 
-/* The answer to a dot is kept in memory till it can be written; anything else is forgotten. */
+/* An answer is kept in memory till it can be written; anything else is forgotten. */
 static void an_outcome_is_owed_on_a_full_disk(void **state)
 {
-	static const struct stored_rcpt other = { "eva@x", false, OUTCOME_UNKNOWN, 550, "550", 0,
-		false };
+	static const struct stored_rcpt other = { "eva@x", false, OUTCOME_DOT, 0, "", 0, false };
 	struct power *power = power_new();
 	struct fixture *fx = prepare();
 	void *owner = fx;
@@ -301,7 +300,7 @@ static void an_outcome_is_owed_on_a_full_disk(void **state)
 	OK(store_commit(fx->store, NULL));
 	power_full(power, true);
 	OK(outcome(fx));
-	OK(store_rcpt(fx->store, 1, &other, fx->wall, NULL)); /* no dot was recorded for her */
+	OK(store_rcpt(fx->store, 1, &other, fx->wall, NULL)); /* her dot will not be sent */
 	assert_int_equal(store_write(fx->store, NULL), -1);
 	store_rollback(fx->store);
 	assert_int_equal(store_commit(fx->store, NULL), -1); /* it is not forgotten */

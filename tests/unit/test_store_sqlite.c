@@ -19,7 +19,7 @@ static void commit(struct fixture *fx)
 
 static int64_t attempt(struct fixture *fx, const char *uid, int64_t id)
 {
-	OK(store_attempt(fx->store, "a", uid, 500, fx->wall, &id, NULL));
+	OK(store_attempt(fx->store, "a", uid, 500, false, fx->wall, &id, NULL));
 	assert_true(id > 0);
 	return id;
 }
@@ -82,10 +82,10 @@ static void attempts_survive(void **state)
 	assert_int_equal(m.attempts, 2);
 	assert_int_equal(m.state, MESSAGE_NEW);
 	assert_int_equal(m.missing, 0);
-	OK(store_uncharge(fx->store, id, NULL));
+	OK(store_left(fx->store, id, false, NULL));
 	assert_int_equal(message(fx).attempts, 1);
-	OK(store_uncharge(fx->store, id, NULL));
-	OK(store_uncharge(fx->store, id, NULL)); /* never below nothing */
+	OK(store_left(fx->store, id, false, NULL));
+	OK(store_left(fx->store, id, false, NULL)); /* never below nothing */
 	assert_int_equal(message(fx).attempts, 0);
 	struct stored_message other = { .id = -1 };
 	OK(store_messages(fx->store, "b", keep_message, &other, NULL));
@@ -441,7 +441,7 @@ static void refuses_what_it_cannot_use(void **state)
 		const char *garbage; /* written over the file's beginning */
 		const char *says;
 	} rows[] = {
-		{ "PRAGMA user_version = 4", NULL, "schema 4" },
+		{ "PRAGMA user_version = 5", NULL, "schema 5" },
 		{ "PRAGMA user_version = 0", NULL, "schema 0" },
 		{ "PRAGMA application_id = 7", NULL, "not a database of multidropd" },
 		{ "PRAGMA application_id = 0", NULL, "not a database of multidropd" },

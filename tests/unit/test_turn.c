@@ -1,6 +1,7 @@
 /*
- * The end of a turn: who waits for a commit acts after it, knows when it failed, and may go away
- * meanwhile. The store here is a fake that notes what it is asked for and can be told to fail.
+ * The end of a turn: who waits for a write or a commit acts after it, knows when it failed, and may
+ * go away meanwhile. The store here is a fake that notes what it is asked for and can be told to
+ * fail.
  */
 #include "turn.h"
 
@@ -98,7 +99,7 @@ static void act(void *ctx, bool durable)
 	if (self->then_flush)
 		turn_flush(&fx->turn, self->then_flush);
 	if (self->then_cancel)
-		turn_cancel_after(&fx->turn, self->then_cancel);
+		step_cancel(self->then_cancel);
 	self->then_after = self->then_flush = self->then_cancel = NULL;
 }
 
@@ -188,6 +189,53 @@ static void nobody_acts_on_what_is_only_written(void **state)
 	turn_write(&fx->turn);
 	expect(fx, "+");
 	commit(fx, "+#A");
+}
+
+/* A final dot: its record survives this process. The disk is somebody else's matter. */
+static void what_is_written_is_enough_for_some(void **state)
+{
+	struct fixture *fx = *state;
+
+	fx->store.dirty = true;
+	step_queue(&fx->turn.after_write, &fx->a.step);
+	turn_after_commit(&fx->turn, &fx->b.step);
+	turn_soon(&fx->turn, &fx->c.step);
+	turn_now(&fx->turn);
+	expect(fx, "+A");
+	commit(fx, "+A#BC");
+	step_queue(&fx->turn.after_write, &fx->a.step); /* what it waits for was written already */
+	fx->a.then_flush = &fx->b.step;
+	turn_now(&fx->turn);
+	expect(fx, "+A#BCAB");
+}
+
+/* One transaction: whoever believes in a part of it that failed is told. */
+static void a_failed_write_is_told_to_all(void **state)
+{
+	struct fixture *fx = *state;
+
+	fx->store.dirty = true;
+	fx->store.fail_writes = 1;
+	step_queue(&fx->turn.after_write, &fx->a.step);
+	turn_after_commit(&fx->turn, &fx->b.step);
+	turn_soon(&fx->turn, &fx->c.step);
+	turn_now(&fx->turn);
+	expect(fx, "+R!abc");
+	commit(fx, "+R!abc");
+}
+
+/* Nobody asks for the commit for its sake, but every commit is good enough. */
+static void what_has_no_haste_takes_the_next_commit(void **state)
+{
+	struct fixture *fx = *state;
+
+	fx->store.dirty = true;
+	turn_soon(&fx->turn, &fx->a.step);
+	turn_now(&fx->turn);
+	expect(fx, "+");
+	turn_after_commit(&fx->turn, &fx->b.step);
+	commit(fx, "+#BA");
+	assert_true(TAILQ_EMPTY(&fx->turn.soon));
 }
 
 static void output_waits_for_nothing(void **state)
@@ -288,9 +336,9 @@ static void what_is_cancelled_does_not_run(void **state)
 	turn_after_commit(&fx->turn, &fx->a.step);
 	turn_after_commit(&fx->turn, &fx->b.step);
 	turn_flush(&fx->turn, &fx->c.step);
-	turn_cancel_after(&fx->turn, &fx->a.step);
-	turn_cancel_after(&fx->turn, &fx->a.step); /* not queued: fine */
-	turn_cancel_flush(&fx->turn, &fx->c.step);
+	step_cancel(&fx->a.step);
+	step_cancel(&fx->a.step); /* not queued: fine */
+	step_cancel(&fx->c.step);
 	commit(fx, "B");
 	turn_after_commit(&fx->turn, &fx->a.step); /* and may be queued again */
 	commit(fx, "BA");
@@ -355,6 +403,9 @@ int main(void)
 		TEST(an_idle_turn_does_nothing),
 		TEST(a_clean_store_is_durable_as_it_is),
 		TEST(nobody_acts_on_what_is_only_written),
+		TEST(what_is_written_is_enough_for_some),
+		TEST(a_failed_write_is_told_to_all),
+		TEST(what_has_no_haste_takes_the_next_commit),
 		TEST(output_waits_for_nothing),
 		TEST(a_failure_is_told_to_all_who_waited),
 		TEST(a_failed_write_is_told_at_once),
