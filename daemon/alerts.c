@@ -110,18 +110,41 @@ static void told(struct alerts *as, const struct mail *m)
 		log_write(&(struct log_entry){ .event = EV_STATE_FAILED, .reason = err.text });
 }
 
-static void refused(const struct mail *m)
+static void complain(const struct mail *m, const char *reason, const char *text)
 {
 	AUTO(strbuf_free) struct strbuf said = STRBUF_INIT;
 
-	strbuf_addf(&said, "%d %s", m->rcpt.reply.code, m->rcpt.reply.text);
+	if (m->rcpt.reply.code)
+		strbuf_addf(&said, "%d ", m->rcpt.reply.code);
+	strbuf_adds(&said, m->rcpt.reply.text); /* none when the connection broke */
 	log_write(&(struct log_entry){ .event = EV_RELAY_WARNING,
 		.relay = relay_conf(m->relay)->name,
 		.recipient = m->to,
-		.reply = m->rcpt.reply.code ? strbuf_str(&said) : m->rcpt.reply.text,
-		.reason = "alert mail refused",
-		.text = "nobody is told by mail: correct alert_to, or let the relay take mail "
-			"from this host for it, also with the null sender" });
+		.reply = said.len ? strbuf_str(&said) : NULL,
+		.reason = reason,
+		.text = text });
+}
+
+/*
+ * Later, says the relay, which is there: that may be about this mail alone. --once has no time to
+ * ask it again.
+ */
+static void put_off(struct alerts *as, const struct mail *m)
+{
+	struct alert *a = alert_find(&as->book, m->kind, m->name);
+	uint32_t patience = as->at_once ? 1 : ALERT_PATIENCE;
+	msec_t now = env_now(as->env);
+
+	if (!a || !alert_put_off(a, patience, now)) {
+		try_later(as);
+		return;
+	}
+	as->failures = 0;
+	as->retry_at = now + (as->at_once ? 0 : RETRY_MIN_MSEC);
+	if (a->put_off == patience)
+		complain(m, "alert mail put off",
+			"others go first, this one is tried again every ten minutes: look at what "
+			"the relay answers");
 }
 
 static void on_done(struct relay_job *job)
@@ -132,7 +155,9 @@ static void on_done(struct relay_job *job)
 	switch (m->rcpt.outcome) {
 	case SMTP_UNKNOWN:
 	case SMTP_REJECTED:
-		refused(m);
+		complain(m, "alert mail refused",
+			"nobody is told by mail: correct alert_to, or let the relay take mail from "
+			"this host for it, also with the null sender");
 		told(as, m); /* not again before the hour is over */
 		break;
 	case SMTP_ACCEPTED:
@@ -144,7 +169,10 @@ static void on_done(struct relay_job *job)
 	case SMTP_CONNECTION:
 	case SMTP_PENDING:
 	case SMTP_OUTCOME_COUNT:
-		try_later(as);
+		if (relay_is_down(m->relay))
+			try_later(as);
+		else
+			put_off(as, m);
 		break;
 	}
 	/* Not here: it may hold the last reference to the relay that brings the answer. */

@@ -3,7 +3,8 @@
  * sends through alert_relay, as one more job of that relay.
  *
  * Best effort: one mail is out at a time, tried again with a growing pause while the relay is down
- * or wants it later; refused for good it is logged, once, and dropped. It has the null sender, so
+ * or wants it later. One that the relay has put off ALERT_PATIENCE times lets the others pass, and
+ * says so once. Refused for good it is logged, once, and dropped. It has the null sender, so
  * nothing bounces, and costs no mail its place: no record is made, no cycle waits. What was not
  * sent when the process ends is only in the log.
  */

@@ -98,6 +98,7 @@ static void add(struct alert *a, uint32_t n, msec_t now, wall_t wall)
 	if (!a->count) {
 		a->since = now;
 		a->first_at = wall;
+		a->put_off = 0;
 	}
 	a->count += n;
 	a->last_at = wall;
@@ -236,6 +237,15 @@ void alert_told(struct alert *a, uint32_t count, msec_t now)
 	a->since = now;
 	a->first_at = a->last_at; /* all that is left came while the mail was on its way */
 	a->allowed = now + ALERT_EVERY_MSEC;
+	a->put_off = 0;
+}
+
+bool alert_put_off(struct alert *a, uint32_t patience, msec_t now)
+{
+	if (++a->put_off < patience)
+		return false;
+	a->allowed = now + ALERT_ASIDE_MSEC;
+	return true;
 }
 
 struct alert *alert_is_back(

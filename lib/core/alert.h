@@ -17,6 +17,8 @@
 #define ALERT_EVERY_MSEC  (60 * 60 * (msec_t)1000)
 #define ALERT_GATHER_MSEC (5 * (msec_t)1000)  /* what comes together is told together */
 #define ALERT_BLINK_MSEC  (60 * (msec_t)1000) /* a relay that is back sooner has not been down */
+#define ALERT_PATIENCE    3 /* times that a mail is put off before it lets the others pass */
+#define ALERT_ASIDE_MSEC  (10 * 60 * (msec_t)1000) /* until its next turn then */
 #define ALERT_MATTERS     4096 /* remembered; what comes beyond it is only in the log */
 
 enum alert_kind {
@@ -35,12 +37,13 @@ enum alert_text { ALERT_PROVIDER, ALERT_REASON, ALERT_REPLY, ALERT_SENDER, ALERT
 
 struct alert {
 	enum alert_kind kind;
-	char *name;     /* of the account or relay */
-	uint32_t count; /* events since the last mail; ALERT_RELAY_UP: how often it was down.
-			   0: nothing to tell */
-	msec_t since;   /* the first of them */
-	msec_t allowed; /* no mail before it */
-	bool known;     /* see alert_note() */
+	char *name;       /* of the account or relay */
+	uint32_t count;   /* events since the last mail; ALERT_RELAY_UP: how often it was down.
+			     0: nothing to tell */
+	msec_t since;     /* the first of them */
+	msec_t allowed;   /* no mail before it */
+	bool known;       /* `allowed` says what the store has of mails of other processes */
+	uint32_t put_off; /* times in a row that the relay wanted its mail later */
 	wall_t first_at, last_at; /* the first and the last of them */
 	wall_t down_at;           /* ALERT_RELAY_*: when it went down last */
 	char *texts[ALERT_TEXT_COUNT];
@@ -55,8 +58,8 @@ void alerts_book_free(
 	struct alerts_book *b); /* leaves it empty and usable; { 0 } is an empty one */
 /*
  * Takes an entry of the log. The matter that it adds to, good until the next call; NULL: nobody is
- * told of it, or it settles one. A new one has `known` false: whoever knows of mails that another
- * process has sent sets `allowed`, and `known`.
+ * told of it, or it settles one. Is `known` false in it (it is new, or its hour is over), the
+ * caller looks up when any process has last sent its mail, sets `allowed` by that, and `known`.
  */
 struct alert *alert_note(struct alerts_book *b, const struct log_entry *e, msec_t now, wall_t wall);
 /* The one that waits longest of those whose time has come; NULL: none. at_once: do not gather. */
@@ -65,6 +68,8 @@ msec_t alert_next(const struct alerts_book *b); /* when one is due; MSEC_NEVER *
 struct alert *alert_find(const struct alerts_book *b, enum alert_kind kind, const char *name);
 /* A mail went out, or was refused for good, when `count` had happened. */
 void alert_told(struct alert *a, uint32_t count, msec_t now);
+/* The relay wants its mail later. True: for the patience-th time or more, it lets others pass. */
+bool alert_put_off(struct alert *a, uint32_t patience, msec_t now);
 /* ALERT_RELAY_DOWN, and this relay can be used: the matter that tells of both, or NULL. */
 struct alert *alert_is_back(
 	struct alerts_book *b, const struct alert *down, msec_t now, wall_t wall);

@@ -200,6 +200,60 @@ def test_refused_alert_is_logged_once_and_disturbs_nothing(config):
         assert [t.recipients for t in sink.transactions] == [["hans@firma.example"]]
 
 
+class Poisoned(dict):
+    """The relay puts off the first kind of alert that it sees, again and again."""
+
+    def __init__(self):
+        self.kind, self.tries = None, 0
+
+    def get(self, stage, default=None):
+        return self.answer if stage == "dot" else default
+
+    def answer(self, session):
+        found = re.search(rb"^X-Multidrop-Alert: (\S+);", session.server.attempts[-1].body, re.M)
+        if not found:
+            return None
+        self.kind = self.kind or found[1].decode()
+        if found[1].decode() != self.kind:
+            return None
+        self.tries += 1
+        return "451 4.7.1 this one later"
+
+
+def two_matters(config, provider, sink):
+    """One message that is held, one without the header: two alerts at the same time."""
+    add(provider, messages.stored("hans", "zu gross", body=b"x" * 2000 + b"\r\n"))
+    add(provider, without_envelope(1))
+    serve(config, provider, sink, max_size="1K")
+
+
+def test_alert_that_is_always_put_off_lets_the_others_pass(config):
+    with Pop3Fake() as provider, Sink() as sink:
+        sink.behaviour = poisoned = Poisoned()
+        two_matters(config, provider, sink)
+        with daemon.Daemon(config, **fast_clock()) as running:
+            running.wait(lambda: alerts(sink), 90, what="the other alert")
+            assert poisoned.tries >= 3
+            tries = poisoned.tries
+            running.wait(lambda: poisoned.tries >= tries + 2, 90, what="its next turns")
+            [(_, mail)] = alerts(sink)
+            assert not mail["X-Multidrop-Alert"].startswith(poisoned.kind)
+            [warning] = running.log.find("relay.warning", reason="alert mail put off")
+            assert warning["reply"] == "451 4.7.1 this one later"
+            assert warning["recipient"] == ADMIN
+            running.kill()
+
+
+def test_once_asks_for_each_alert(config):
+    """--once has no time to wait for one: it asks for each, once."""
+    with Pop3Fake() as provider, Sink() as sink:
+        sink.behaviour = poisoned = Poisoned()
+        two_matters(config, provider, sink)
+        run = expect(daemon.once(config), 0)
+        assert len(alerts(sink)) == 1 and poisoned.tries == 1
+        assert len(run.log.find("relay.warning", reason="alert mail put off")) == 1
+
+
 def test_alert_that_comes_back_raises_none(config):
     """Fetched again it is delivered like any mail, once more it is a loop and held: no alert."""
     large = messages.stored("hans", "zu gross", body=b"x" * 2000 + b"\r\n")

@@ -103,6 +103,35 @@ static void what_came_while_the_mail_was_out_is_not_lost(void **state)
 	alerts_book_free(&b);
 }
 
+/* A mail that the relay never takes: the others are not behind it for ever. */
+static void what_is_put_off_again_and_again_lets_others_pass(void **state)
+{
+	struct alerts_book b = { 0 };
+	msec_t now = MINUTE;
+
+	note(&b, &held, 0);
+	note(&b, &suspended, 1);
+	struct alert *a = alert_due(&b, now, false);
+	assert_int_equal(a->kind, ALERT_HELD);
+	for (uint32_t i = 1; i < ALERT_PATIENCE; i++) {
+		assert_false(alert_put_off(a, ALERT_PATIENCE, now));
+		assert_ptr_equal(alert_due(&b, now, false), a);
+	}
+	assert_true(alert_put_off(a, ALERT_PATIENCE, now));
+	assert_int_equal(a->put_off, ALERT_PATIENCE);
+	assert_int_equal(alert_due(&b, now, true)->kind, ALERT_SUSPENDED);
+	alert_told(alert_due(&b, now, false), 1, now);
+	assert_int_equal(alert_next(&b), now + ALERT_ASIDE_MSEC);
+	now += ALERT_ASIDE_MSEC;
+	assert_ptr_equal(alert_due(&b, now, false), a); /* its own next turn: one try */
+	assert_true(alert_put_off(a, ALERT_PATIENCE, now));
+	assert_null(alert_due(&b, now, false));
+	alert_told(a, 1, now + ALERT_ASIDE_MSEC);
+	note(&b, &held, now + ALERT_ASIDE_MSEC + ALERT_EVERY_MSEC);
+	assert_false(alert_put_off(a, ALERT_PATIENCE, now + ALERT_EVERY_MSEC)); /* from zero */
+	alerts_book_free(&b);
+}
+
 static void what_settled_itself_is_not_told(void **state)
 {
 	static const struct log_entry resumed = { .event = EV_ACCOUNT_RESUMED,
@@ -395,6 +424,7 @@ int main(void)
 		cmocka_unit_test(one_an_hour_and_then_what_came_meanwhile),
 		cmocka_unit_test(each_kind_and_name_for_itself),
 		cmocka_unit_test(what_came_while_the_mail_was_out_is_not_lost),
+		cmocka_unit_test(what_is_put_off_again_and_again_lets_others_pass),
 		cmocka_unit_test(what_settled_itself_is_not_told),
 		cmocka_unit_test(a_relay_that_came_back_is_one_matter),
 		cmocka_unit_test(a_relay_that_is_back_at_once_is_none),
