@@ -354,10 +354,10 @@ void alerts_configure(struct alerts *as, const struct config *config, const stru
 	as->failures = 0;
 	if (!as->to)
 		alerts_book_free(&as->book);
-	/* The relays are new, and up until they find out: one that is still down says so again. */
 	for (size_t i = 0; i < as->book.n; i++)
-		if (as->book.items[i].kind == ALERT_RELAY_DOWN)
-			as->book.items[i].count = 0;
+		if (as->book.items[i].kind == ALERT_RELAY_DOWN &&
+			!relays_named(relays, as->book.items[i].name))
+			as->book.items[i].count = 0; /* nobody uses it any more */
 	look_again(as);
 }
 

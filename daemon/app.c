@@ -153,6 +153,16 @@ static int make_relays(struct app *app, struct config *config, struct relays *ou
 	return relays_make(out, &app->env, config, &ops, err);
 }
 
+/* Each from the one of its name before the reload. */
+static void inherit(const struct relays *relays, const struct relays *old)
+{
+	for (size_t i = 0; i < relays->n; i++) {
+		struct relay *r = relays->items[i], *o = relays_named(old, relay_conf(r)->name);
+		if (o)
+			relay_inherit(r, o);
+	}
+}
+
 /* A domain that the relay serves: one that an account sends to it. NULL: none is known. */
 static const char *served_domain(const struct config *c, const struct conf_relay *relay)
 {
@@ -254,6 +264,7 @@ static bool reload(struct app *app, struct strbuf *said)
 		return false;
 	app->config = new;
 	app->relays = relays;
+	inherit(&relays, &old_relays);
 	alerts_configure(app->alerts, new, &relays);
 	apply_accounts(app, false);
 	relays_free(&old_relays);

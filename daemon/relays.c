@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int relays_make(struct relays *out, struct env *env, struct config *config,
 	const struct relay_ops *ops, struct err *err)
@@ -25,6 +26,14 @@ struct relay *relays_find(const struct relays *r, const struct conf_relay *conf)
 		if (relay_conf(r->items[i]) == conf)
 			return r->items[i];
 	ensure(!"an account's relay exists");
+	return NULL;
+}
+
+struct relay *relays_named(const struct relays *r, const char *name)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (!strcmp(relay_conf(r->items[i])->name, name))
+			return r->items[i];
 	return NULL;
 }
 

@@ -188,6 +188,15 @@ int relay_new(struct env *env, struct config *config, const struct conf_relay *c
 	return 0;
 }
 
+void relay_inherit(struct relay *r, const struct relay *old)
+{
+	if (!old->pool.down)
+		return;
+	r->pool.down = true;
+	r->fault = old->fault;
+	relay_probe(r);
+}
+
 struct relay *relay_ref(struct relay *r)
 {
 	r->refs++;

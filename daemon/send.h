@@ -48,6 +48,12 @@ int relay_new(struct env *env, struct config *config, const struct conf_relay *c
 struct relay *relay_ref(struct relay *r);
 void relay_unref(struct relay *r); /* the last one closes its sessions */
 
+/*
+ * Before the first job: `old`, of the same name, made way for this one. If it was down so is this
+ * one, until it has proven the contrary; it is tried at once.
+ */
+void relay_inherit(struct relay *r, const struct relay *old);
+
 const struct conf_relay *relay_conf(const struct relay *r);
 void relay_submit(struct relay *r, struct relay_job *job);
 /*

@@ -163,6 +163,49 @@ def test_another_relay_tells_that_one_is_down(config):
             running.kill()
 
 
+def two_relays(config, provider, house, other):
+    fake_provider(config, provider)
+    config.relay("house", port=house)
+    config.relay("other", port=other)
+    config.account("sammel", "fake", "house", provider.password)
+    config.top |= {"alert_to": ADMIN, "alert_relay": "other"}
+
+
+def test_relay_that_a_reload_mends_is_told_as_back(config):
+    """The new relay has never been down itself: its name has, and people were told."""
+    with Pop3Fake() as provider, Sink() as sink:
+        two_relays(config, provider, net.free_port(), sink.port)
+        with daemon.Daemon(config, **fast_clock()) as running:
+            wait_alert(running, sink, "relay.down")
+            config.relay("house", port=sink.port)
+            config.write()
+            expect(ctl.ask(config, "reload"), 0)
+            _, mail = wait_alert(running, sink, "relay.up")
+            assert "relay house is back" in mail["Subject"]
+            assert re.search(r"It was down from \d{4}-\S+ \S+ \S+ to \d{4}-", text(mail))
+            assert len(running.log.find("relay.up", relay="house")) == 1
+            running.kill()
+
+
+def test_relay_that_a_reload_removes_is_not_told_as_down(config):
+    """Nobody was told yet that it is down, and now nobody uses it."""
+    with Pop3Fake() as provider, Sink() as sink:
+        two_relays(config, provider, net.free_port(), sink.port)
+        with daemon.Daemon(config, **fast_clock(5)) as running:
+            [down] = running.wait_event("relay.down", relay="house")
+            del config.relays["house"]
+            config.accounts["sammel"] |= {"relay": "other", "max_size": "1K"}
+            config.write()
+            expect(ctl.ask(config, "reload"), 0)
+            assert alerts(sink) == []
+            longer_than_a_blink(running, config, down)
+            add(provider, messages.stored("hans", "zu gross", body=b"x" * 2000 + b"\r\n"))
+            running.wait(lambda: "cycle" in ctl.ask(config, "fetch", "sammel").stdout)
+            wait_alert(running, sink, "message.held")  # the other would have been before it
+            assert len(alerts(sink)) == 1
+            running.kill()
+
+
 def test_reload_switches(config):
     """alert_to changes with a reload, and so does whether there are alerts at all."""
     with Pop3Fake() as provider, Sink() as sink:
