@@ -244,12 +244,10 @@ static void welcome(struct control *c, int fd)
 	arm(client->deadline, CONTROL_IDLE_MSEC);
 }
 
-static void on_acceptable(evutil_socket_t listener, short what, void *ctx)
+static void take_in(struct control *c, int most)
 {
-	struct control *c = ctx;
-
-	for (int i = 0; i < CONTROL_ACCEPTS_MAX; i++) {
-		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	for (int i = 0; i < most; i++) {
+		int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
 			welcome(c, fd);
 			continue;
@@ -262,6 +260,11 @@ static void on_acceptable(evutil_socket_t listener, short what, void *ctx)
 	}
 }
 
+static void on_acceptable(evutil_socket_t fd, short what, void *ctx)
+{
+	take_in(ctx, CONTROL_ACCEPTS_MAX);
+}
+
 static void on_retry(evutil_socket_t fd, short what, void *ctx)
 {
 	struct control *c = ctx;
@@ -272,13 +275,15 @@ static void on_retry(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- the listening socket ---- */
 
-static void stop_listening(struct control *c)
+/* renewed: the file is the next one's already. */
+static void stop_listening(struct control *c, bool renewed)
 {
 	if (!c->path)
 		return;
 	event_free(c->acceptable);
 	c->acceptable = NULL;
-	(void)unlink(c->path); /* who removed it before us did no harm */
+	if (!renewed)
+		(void)unlink(c->path); /* who removed it before us did no harm */
 	close(c->fd);
 	free(c->path);
 	c->path = NULL;
@@ -286,15 +291,16 @@ static void stop_listening(struct control *c)
 
 int control_listen(struct control *c, const char *path, struct err *err)
 {
-	if (c->path && !strcmp(c->path, path)) {
-		if (!access(path, F_OK))
-			return 0;
-		stop_listening(c); /* somebody has removed it */
-	}
+	bool same = c->path && !strcmp(c->path, path);
+
+	if (same && listen_unix_is_there(path))
+		return 0;
 	int fd = listen_unix(path, err);
 	if (fd < 0)
 		return -1;
-	stop_listening(c);
+	if (c->path)
+		take_in(c, CONTROL_CLIENTS_MAX); /* a close is a reset to who waits there */
+	stop_listening(c, same);
 	c->fd = fd;
 	c->path = mem_strdup(path);
 	c->acceptable = event_new(c->env->loop.base, fd, EV_READ | EV_PERSIST, on_acceptable, c);
@@ -324,7 +330,7 @@ void control_free(struct control *c)
 			MSG_DONTWAIT | MSG_NOSIGNAL); /* what goes out now; the process ends */
 		client_free(client);
 	}
-	stop_listening(c);
+	stop_listening(c, false);
 	event_free(c->retry);
 	free(c);
 }

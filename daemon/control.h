@@ -30,8 +30,10 @@ struct control_ops {
 struct control *control_new(struct env *env, const struct control_ops *ops);
 void control_free(struct control *c); /* closes everything, removes the socket; NULL is fine */
 /*
- * Listens at `path`, and no longer where it did. The folder is made when only that is missing. A
- * socket that nobody listens at is replaced, one that answers is not. -1: everything is as it was.
+ * Listens at `path`, and no longer where it did; who has connected there is served. The same path
+ * again: a socket that somebody has removed is made anew. The folder is made when only that is
+ * missing. A socket that nobody listens at is replaced, one that answers is not. -1: everything is
+ * as it was.
  */
 int control_listen(struct control *c, const char *path, struct err *err) must_check;
 

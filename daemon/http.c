@@ -333,13 +333,12 @@ static void welcome(struct http *h, int fd, bool is_local)
 	arm(c->deadline, HTTP_REQUEST_MSEC);
 }
 
-static void on_acceptable(evutil_socket_t listener, short what, void *ctx)
+static void take_in(struct http *h, int most)
 {
-	struct http *h = ctx;
 	bool is_local = *h->address == 'u';
 
-	for (int i = 0; i < HTTP_ACCEPTS_MAX; i++) {
-		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	for (int i = 0; i < most; i++) {
+		int fd = accept4(h->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
 			welcome(h, fd, is_local);
 			continue;
@@ -352,6 +351,11 @@ static void on_acceptable(evutil_socket_t listener, short what, void *ctx)
 	}
 }
 
+static void on_acceptable(evutil_socket_t fd, short what, void *ctx)
+{
+	take_in(ctx, HTTP_ACCEPTS_MAX);
+}
+
 static void on_retry(evutil_socket_t fd, short what, void *ctx)
 {
 	struct http *h = ctx;
@@ -362,30 +366,32 @@ static void on_retry(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- life ---- */
 
-static void stop_listening(struct http *h)
+/* renewed: the file is the next one's already. */
+static void stop_listening(struct http *h, bool renewed)
 {
 	if (!h->address)
 		return;
 	event_free(h->acceptable);
 	h->acceptable = NULL;
-	listen_close(h->address, h->fd);
+	listen_close(renewed ? NULL : h->address, h->fd);
 	free(h->address);
 	h->address = NULL;
 }
 
 int http_listen(struct http *h, const char *address, struct err *err)
 {
-	int fd;
+	bool same = h->address && address && !strcmp(h->address, address);
+	int fd = -1;
 
-	if (h->address && address && !strcmp(h->address, address))
+	if (same && listen_is_there(address))
 		return 0;
-	if (!address) {
-		stop_listening(h);
-		return 0;
-	}
-	if ((fd = listen_open(address, err)) < 0)
+	if (address && (fd = listen_open(address, h->address ? h->fd : -1, err)) < 0)
 		return -1;
-	stop_listening(h);
+	if (h->address)
+		take_in(h, HTTP_CLIENTS_MAX); /* a close is a reset to who waits there */
+	stop_listening(h, same);
+	if (!address)
+		return 0;
 	h->fd = fd;
 	h->address = mem_strdup(address);
 	h->acceptable = event_new(h->env->loop.base, fd, EV_READ | EV_PERSIST, on_acceptable, h);
@@ -410,7 +416,7 @@ void http_free(struct http *h)
 		return;
 	while (!TAILQ_EMPTY(&h->clients))
 		client_free(TAILQ_FIRST(&h->clients));
-	stop_listening(h);
+	stop_listening(h, false);
 	event_free(h->retry);
 	free(h);
 }

@@ -43,6 +43,7 @@ struct http *http_new(struct env *env, const struct http_ops *ops);
 void http_free(struct http *h); /* closes everything; NULL is fine */
 /*
  * Listens at `address` (listen.h; NULL: nowhere) and no longer where it did; the new socket is
- * there before the old one goes. -1: everything is as it was.
+ * there before the old one goes, and who has connected to that is served. The same address again:
+ * a unix socket that somebody has removed is made anew. -1: everything is as it was.
  */
 int http_listen(struct http *h, const char *address, struct err *err) must_check;

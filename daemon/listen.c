@@ -75,7 +75,7 @@ bool listen_is_private(const struct listen_address *a)
 
 /* ---- opening ---- */
 
-static int listen_tcp(const struct listen_address *a, struct err *err)
+static int listen_tcp(const struct listen_address *a, int old, struct err *err)
 {
 	int on = 1;
 	int fd = socket(a->at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -84,6 +84,11 @@ static int listen_tcp(const struct listen_address *a, struct err *err)
 		return err_set(err, ERR_LOCAL, errno, "socket: %s", strerror(errno));
 	/* Connections that a daemon before us has left behind keep no port. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	/* One port at two addresses, one of them "all": both have to say that they share. */
+	if (old >= 0) {
+		(void)setsockopt(old, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+	}
 	if (!bind(fd, &a->at.any, a->len) && !listen(fd, SOMAXCONN))
 		return fd;
 	int error = errno;
@@ -91,7 +96,7 @@ static int listen_tcp(const struct listen_address *a, struct err *err)
 	return err_set(err, ERR_LOCAL, error, "%s", strerror(error));
 }
 
-int listen_open(const char *text, struct err *err)
+int listen_open(const char *text, int old, struct err *err)
 {
 	struct listen_address address;
 	struct err why = { 0 };
@@ -100,15 +105,30 @@ int listen_open(const char *text, struct err *err)
 		return err_set(err, ERR_CONFIG, 0, "%s %s", text, why.text);
 	if (address.at.any.sa_family == AF_UNIX)
 		return listen_unix(address.at.un.sun_path, err);
-	int fd = listen_tcp(&address, &why);
+	int fd = listen_tcp(&address, -1, &why);
+	if (fd < 0 && why.code == EADDRINUSE && old >= 0) /* it may be ours that has the port */
+		fd = listen_tcp(&address, old, &why);
 	return fd < 0 ? err_set(err, ERR_LOCAL, why.code, "%s: %s", text, why.text) : fd;
 }
 
 void listen_close(const char *text, int fd)
 {
-	if (!strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)))
+	if (text && !strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)))
 		(void)unlink(text + strlen(UNIX_PREFIX)); /* who removed it before us did no harm */
 	close(fd);
+}
+
+bool listen_unix_is_there(const char *path)
+{
+	struct stat st;
+
+	return !lstat(path, &st) && S_ISSOCK(st.st_mode);
+}
+
+bool listen_is_there(const char *text)
+{
+	return strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) != 0 ||
+		listen_unix_is_there(text + strlen(UNIX_PREFIX));
 }
 
 /* ---- unix sockets ---- */

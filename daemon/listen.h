@@ -27,7 +27,14 @@ int listen_parse(struct strview text, struct listen_address *out, struct err *er
 /* Nobody on another machine can reach it. */
 bool listen_is_private(const struct listen_address *a);
 
-/* The descriptor, which blocks nobody, or -1. */
-int listen_open(const char *text, struct err *err) must_check;
+/*
+ * The descriptor, which blocks nobody, or -1. `old` is one of ours that is to make way (-1: none):
+ * it may have the same port at another address.
+ */
+int listen_open(const char *text, int old, struct err *err) must_check;
 int listen_unix(const char *path, struct err *err) must_check;
-void listen_close(const char *text, int fd); /* of listen_open(); a unix socket is removed */
+/* Of listen_open(); a unix socket's file is removed, unless text is NULL. */
+void listen_close(const char *text, int fd);
+/* Nobody has removed its file; always true of what has none. */
+bool listen_is_there(const char *text);
+bool listen_unix_is_there(const char *path);

@@ -221,17 +221,21 @@ static void make_policy(struct strbuf *out)
 		PAGE_REFRESH_SEC, strbuf_str(&hash));
 }
 
+static void try_again(struct web *w, const struct err *err)
+{
+	event_add(w->retry, &(struct timeval){ .tv_sec = WEB_RETRY_MSEC / 1000 });
+	log_write(&(struct log_entry){ .event = EV_METRICS_FAILED,
+		.reason = err->text,
+		.text = "nobody can read metrics and status page; it is tried again every "
+			"minute" });
+}
+
 void web_start(struct web *w)
 {
 	struct err err;
 
-	if (!http_listen(w->http, (*w->view.config)->metrics_listen, &err))
-		return;
-	event_add(w->retry, &(struct timeval){ .tv_sec = WEB_RETRY_MSEC / 1000 });
-	log_write(&(struct log_entry){ .event = EV_METRICS_FAILED,
-		.reason = err.text,
-		.text = "nobody can read metrics and status page; it is tried again every "
-			"minute" });
+	if (http_listen(w->http, (*w->view.config)->metrics_listen, &err))
+		try_again(w, &err);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *ctx)
@@ -246,8 +250,10 @@ int web_reload(struct web *w, const struct config *new, struct err *err)
 
 	if (http_listen(w->http, new->metrics_listen, &why)) {
 		const char *now = (*w->view.config)->metrics_listen;
-		if (now && !strcmp(now, new->metrics_listen))
-			return 0; /* nothing new: it is tried again every minute already */
+		if (now && !strcmp(now, new->metrics_listen)) {
+			try_again(w, &why); /* nothing new in the file: no reason to refuse it */
+			return 0;
+		}
 		return err_set(err, ERR_CONFIG, why.code, "%s:%d: metrics_listen %s",
 			place ? place->file : "-", place ? place->line : 0, why.text);
 	}

@@ -1,8 +1,10 @@
 /*
  * What can be read over HTTP at metrics_listen: /metrics, /healthz, /status.json and the page at /.
  *
- * An answer is kept for a second, and for WEB_REST times as long as it took to make: whoever asks
- * without end costs a hundredth of the loop's time at most. Nothing here changes anything.
+ * An answer is kept for a second and WEB_REST times as long as it took to make, WEB_REST_MAX_MSEC
+ * at most. So whoever asks for one of them without end has the loop busy for less than one part in
+ * WEB_REST of the time, as long as it takes less than WEB_REST_MAX_MSEC / WEB_REST to make; the
+ * routes count each for itself. Nothing here changes anything.
  */
 #pragma once
 

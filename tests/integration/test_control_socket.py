@@ -153,6 +153,25 @@ def test_reload_brings_it_back_when_somebody_has_removed_it(config, running):
     expect(ctl.ask(config, "status"), 0)
 
 
+def test_reload_keeps_the_control_socket_when_there_can_be_no_other(config, running):
+    """Who is connected to a socket that was removed is served, also when no new one can be made."""
+    path = config.top["control_socket"]
+    with socket.socket(socket.AF_UNIX) as early:
+        early.settimeout(20)
+        early.connect(path)
+        os.rename(path, path + ".away")
+        os.mkdir(path)
+        running.signal(signal.SIGHUP)
+        running.wait_event("control.failed", reason=f"{path} is there and is no socket")
+        expect(ctl.run("status", "-s", path + ".away"), 0)  # the old one still listens
+        os.rmdir(path)
+        running.signal(signal.SIGHUP)
+        running.wait(lambda: len(running.log.find("config.reloaded")) == 2)
+        early.sendall(b"control/1 status\n")
+        assert b"\n=0\n" in early.recv(65536)
+    expect(ctl.ask(config, "status"), 0)
+
+
 # ---- who may ----
 
 def as_nobody(*groups):

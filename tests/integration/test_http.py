@@ -372,6 +372,53 @@ def test_reload_moves_it(config, peers):
         assert running.stop() == 0
 
 
+def test_reload_takes_the_same_port_at_another_address(config, peers):
+    """One address, all of them, one again; whoever was connected is served, by the same daemon."""
+    port = net.free_port()
+    first = at = listen(config, f"127.0.0.1:{port}")
+    with daemon.Daemon(config) as running:
+        running.wait_event("daemon.started")
+        for n, address in enumerate(("0.0.0.0", "[::]", "[::1]", "127.0.0.1"), 1):
+            running.signal(signal.SIGSTOP)
+            early = connect(at.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]"))
+            at = listen(config, f"{address}:{port}")
+            config.write()
+            running.signal(signal.SIGHUP)
+            running.signal(signal.SIGCONT)
+            early.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert Answer(rest_of(early)).status == 200
+            running.wait(lambda: len(running.log.find("config.reloaded")) == n)
+        assert get(first, "/healthz").status == 200
+        with pytest.raises(ConnectionRefusedError):
+            connect(f"[::1]:{port}")
+        with socket.socket() as other:  # another daemon still has the port refused
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))
+                other.listen()
+        assert running.stop() == 0
+
+
+def test_reload_makes_a_removed_unix_socket_anew(config, peers):
+    path = os.path.join(config.directory, "web")
+    address = listen(config, "unix:" + path)
+    with daemon.Daemon(config) as running:
+        running.wait_event("daemon.started")
+        os.unlink(path)
+        os.mkdir(path)  # first something is in the way
+        expect(ctl.ask(config, "reload"), 0)
+        (failed,) = running.log.find("metrics.failed")
+        assert failed["reason"] == f"{path} is there and is no socket"
+        os.rmdir(path)
+        expect(ctl.ask(config, "reload"), 0)
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+        assert get(address, "/healthz").status == 200
+        expect(ctl.ask(config, "reload"), 0)
+        assert get(address, "/healthz").status == 200
+        assert running.stop() == 0
+    assert not os.path.exists(path)
+
+
 def test_unix_socket(config, peers):
     path = os.path.join(config.directory, "web")
     address = listen(config, "unix:" + path)

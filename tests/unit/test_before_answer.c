@@ -1,12 +1,14 @@
 /*
  * What a relay has accepted is written before a page or the answer to a command is made, however
  * long that takes: a kill meanwhile sends nothing twice. What may wait, waits. The store here
- * is a fake that notes when it is written.
+ * is a fake that notes when it is written. And whoever waits at a socket that makes way for another
+ * has his answer too.
  */
 #include "control.h"
 #include "http.h"
 #include "system.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,21 +92,43 @@ static const char *socket_path(const struct fixture *fx)
 	return fx->path + strlen("unix:");
 }
 
-/* Sends a request, and turns the loop until its answer was made: in what order, with the write? */
-static void ask(struct fixture *fx, const char *request, bool urgent, const char *seen)
+static int connected(const struct fixture *fx, const char *request)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	fx->store.open = true;
-	fx->store.urgent = urgent;
-	strbuf_clear(&fx->store.seen);
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path(fx));
 	assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
 	assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+	return fd;
+}
+
+static void turn_until_answered(struct fixture *fx)
+{
 	while (!strchr(strbuf_str(&fx->store.seen), 'A'))
 		assert_int_equal(event_base_loop(fx->env.loop.base, EVLOOP_ONCE), 0);
+}
+
+/* Sends a request, and turns the loop until its answer was made: in what order, with the write? */
+static void ask(struct fixture *fx, const char *request, bool urgent, const char *seen)
+{
+	fx->store.open = true;
+	fx->store.urgent = urgent;
+	strbuf_clear(&fx->store.seen);
+	int fd = connected(fx, request);
+	turn_until_answered(fx);
 	assert_string_equal(strbuf_str(&fx->store.seen), seen);
+	close(fd);
+}
+
+/* He has asked, and the socket where nobody has looked after him yet is gone. */
+static void is_not_sent_away(struct fixture *fx, int fd)
+{
+	char buf[1];
+
+	assert_int_equal(recv(fd, buf, sizeof buf, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN); /* no end, no reset */
+	turn_until_answered(fx);
 	close(fd);
 }
 
@@ -127,6 +151,11 @@ static void before_a_page(void **state)
 	assert_int_equal(http_listen(http, fx->path, &err), 0);
 	ask(fx, request, true, "+A");
 	ask(fx, request, false, "A");
+	strbuf_clear(&fx->store.seen);
+	int fd = connected(fx, request);
+	assert_int_equal(unlink(socket_path(fx)), 0);
+	assert_int_equal(http_listen(http, fx->path, &err), 0);
+	is_not_sent_away(fx, fd);
 	http_free(http);
 }
 
@@ -154,6 +183,11 @@ static void before_an_answer_to_a_command(void **state)
 	assert_int_equal(control_listen(control, socket_path(fx), &err), 0);
 	ask(fx, "control/1 status\n", true, "+A");
 	ask(fx, "control/1 status\n", false, "A");
+	strbuf_clear(&fx->store.seen);
+	int fd = connected(fx, "control/1 status\n");
+	assert_int_equal(unlink(socket_path(fx)), 0);
+	assert_int_equal(control_listen(control, socket_path(fx), &err), 0);
+	is_not_sent_away(fx, fd);
 	control_free(control);
 }
 
