@@ -69,7 +69,7 @@ static struct view view_of(struct app *app)
 		.config = &app->config,
 		.accounts = &app->accounts,
 		.relays = &app->relays,
-		.started = env_wall(&app->env) };
+		.started = { env_now(&app->env), env_wall(&app->env) } };
 }
 
 /* The status that systemctl shows. False: it is as it was told last. */

@@ -59,8 +59,9 @@ static void set_outlook(json_t *o, const struct view *v, const struct conf_accou
 	json_object_set_new(o, "trouble", json_boolean(look.trouble));
 	json_object_set_new(o, "overdue",
 		json_boolean(a &&
-			sched_overdue(&a->sched, env_wall(v->env), conf->interval_ms, v->started,
-				a->fetch)));
+			sched_overdue(&a->sched,
+				(struct sched_time){ env_now(v->env), env_wall(v->env) },
+				v->started, conf->interval_ms, a->fetch)));
 	json_object_set_new(
 		o, "interval_seconds", json_integer((json_int_t)conf->interval_ms / 1000));
 }
@@ -186,7 +187,7 @@ json_t *status_json(const struct view *v, const char *only)
 		if (wanted(only, c, NULL, relay_conf(v->relays->items[i])->name))
 			json_array_append_new(relays, relay_json(v, v->relays->items[i]));
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "version", MULTIDROPD_VERSION,
-		"now", show_json_time(env_wall(v->env)), "started", show_json_time(v->started),
+		"now", show_json_time(env_wall(v->env)), "started", show_json_time(v->started.wall),
 		"state_error", show_json_text(failure->class == ERR_NONE ? NULL : failure->text),
 		"accounts", accounts, "providers", providers, "relays", relays);
 }

@@ -14,7 +14,7 @@ struct view { /* borrowed; `config` is where the current one stands, across relo
 	struct config *const *config;
 	struct accounts *accounts;
 	const struct relays *relays;
-	wall_t started;
+	struct sched_time started;
 };
 
 /* The object of `status`; only: of this account, NULL: of all. The caller's to decref. */

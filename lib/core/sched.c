@@ -92,6 +92,8 @@ bool sched_ended(struct sched *s, msec_t now, wall_t wall, msec_t interval,
 	msec_t wait = interval, delay;
 
 	count(&s->kept, wall, r);
+	if (r->class == ERR_NONE && !r->cut)
+		s->last_success = now;
 	if (r->class == ERR_THROTTLE)
 		learn(s, wall, interval, r->told);
 	if (s->kept.failures)
@@ -163,14 +165,18 @@ msec_t sched_delay(const struct sched *s, wall_t wall)
 	return learned > k->announced ? learned : k->announced;
 }
 
-bool sched_overdue(const struct sched *s, wall_t wall, msec_t interval, wall_t since, bool running)
+bool sched_overdue(const struct sched *s, struct sched_time at, struct sched_time start,
+	msec_t interval, bool running)
 {
 	const struct sched_kept *k = &s->kept;
-	msec_t delay = sched_delay(s, wall), gap = delay > interval ? delay : interval;
+	msec_t delay = sched_delay(s, at.wall), gap = delay > interval ? delay : interval;
+	msec_t limit = 2 * gap + SCHED_GRACE_MSEC;
 
 	if (sched_blocked(s) || (running && !k->failures))
 		return false;
-	if (k->last_success > since)
-		since = k->last_success;
-	return wall - since > 2 * gap + SCHED_GRACE_MSEC;
+	if (k->last_success > start.wall)
+		start.wall = k->last_success;
+	if (s->last_success > start.now)
+		start.now = s->last_success;
+	return at.wall - start.wall > limit && at.now - start.now > limit;
 }

@@ -39,6 +39,7 @@ struct sched {
 	msec_t next_due;
 	msec_t due_since; /* since when it waits for its turn: who waits longest comes first */
 	msec_t last_start;
+	msec_t last_success; /* in this process; 0: none yet */
 	struct sched_kept kept;
 };
 
@@ -70,9 +71,15 @@ bool sched_suspended(const struct sched *s);
 bool sched_blocked(const struct sched *s); /* suspended or paused: only a person changes that */
 /*
  * Nothing has ended well for longer than a provider's bad hour explains: since the last success, or
- * `since` when that is later (the daemon's start). A cycle that runs behind good ones is at work,
- * however long; what is paused or suspended is not waited for.
+ * since the daemon's start when that is later, by both clocks, for the civil one may jump. A cycle
+ * that runs behind good ones is at work, however long; what is paused or suspended is not waited
+ * for.
  */
-bool sched_overdue(const struct sched *s, wall_t wall, msec_t interval, wall_t since, bool running);
+struct sched_time {
+	msec_t now;
+	wall_t wall;
+};
+bool sched_overdue(const struct sched *s, struct sched_time at, struct sched_time start,
+	msec_t interval, bool running);
 /* The account's own minimum between two logins: announced or learned. */
 msec_t sched_delay(const struct sched *s, wall_t wall);

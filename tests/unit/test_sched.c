@@ -312,10 +312,35 @@ static void overdue_is_what_a_bad_hour_does_not_explain(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct sched s = { .kept = rows[i].kept };
-		assert_int_equal(sched_overdue(&s, rows[i].wall, 10 * MINUTE, rows[i].since,
-					 rows[i].running),
+		struct sched_time at = { 9 * DAY, rows[i].wall }, start = { 0, rows[i].since };
+		assert_int_equal(sched_overdue(&s, at, start, 10 * MINUTE, rows[i].running),
 			rows[i].overdue);
 	}
+}
+
+/* No clock that goes on without power: 1970 at the start, then somebody tells us the time. */
+static void a_civil_clock_that_jumps_makes_nothing_overdue(void **state)
+{
+	enum { LIMIT = 2 * 10 * MINUTE + SCHED_GRACE_MSEC };
+	const wall_t jump = INT64_C(1795500000000);
+	struct sched_time start = { 8000, 8000 };
+	struct sched s = { 0 };
+	struct sched_result well = { .class = ERR_NONE, .logged_in = true };
+
+	sched_init(&s, 0, 10 * MINUTE, 0, 1);
+	assert_false(
+		sched_overdue(&s, (struct sched_time){ 9000, jump }, start, 10 * MINUTE, false));
+	assert_false(sched_overdue(
+		&s, (struct sched_time){ start.now + LIMIT, jump }, start, 10 * MINUTE, false));
+	assert_true(sched_overdue(
+		&s, (struct sched_time){ start.now + LIMIT + 1, jump }, start, 10 * MINUTE, false));
+	/* and so between two cycles, days later */
+	sched_started(&s, 900 * MINUTE, 900 * MINUTE);
+	sched_ended(&s, 901 * MINUTE, 901 * MINUTE, 10 * MINUTE, &well, 0);
+	assert_false(sched_overdue(
+		&s, (struct sched_time){ 902 * MINUTE, jump }, start, 10 * MINUTE, false));
+	assert_true(sched_overdue(&s, (struct sched_time){ 901 * MINUTE + LIMIT + 1, jump }, start,
+		10 * MINUTE, false));
 }
 
 int main(void)
@@ -334,6 +359,7 @@ int main(void)
 		cmocka_unit_test(a_missing_permit_moves_the_due_time_only),
 		cmocka_unit_test(what_was_cut_off_counts_as_nothing),
 		cmocka_unit_test(overdue_is_what_a_bad_hour_does_not_explain),
+		cmocka_unit_test(a_civil_clock_that_jumps_makes_nothing_overdue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
