@@ -142,8 +142,9 @@ def test_health_of_a_suspended_account(config, peers):
         running.wait_event("cycle.failed")
         assert health(running, address, 200).text == "ok\n"  # one failure is no reason yet
         assert "What to do" in get(address, "/").text
-        while not running.log.find("account.suspended"):
-            ctl.ask(config, "fetch", "--wait", "sammel")
+        running.wait(lambda: running.log.find("account.suspended") or
+                     ctl.ask(config, "fetch", "--wait", "sammel") and False,
+                     what="suspension")
         answer = health(running, address, 503, "sammel: password refused again and again")
         assert answer.text.count("\n") == 1
         page = running.wait(lambda: "suspended" in (p := get(address, "/").text) and p)

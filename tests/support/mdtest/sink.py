@@ -5,8 +5,10 @@ DATA, dot, RSET, NOOP, QUIT, and "RCPT addr" or "dot addr" (LMTP: one reply per 
 recipient alone.
 A reply that starts with 2 (at DATA: with 3) accepts.
 """
+import os
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 
 from . import net, peer
@@ -153,18 +155,21 @@ class SmtpSink:
     def __init__(self):
         self.port = net.free_port()
         self._process = None
+        self._counters = tempfile.TemporaryFile()  # a pipe would be full after 2600 messages
 
     def start(self):
         command = ["smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{self.port}", "256"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                                         stdout=subprocess.PIPE)
+                                         stdout=self._counters)
         net.wait_until(lambda: net.answers(self.port), 10, "smtp-sink does not answer")
         return self
 
     def stop(self):
         """Ends it and returns the number of messages that it took."""
         self._process.terminate()
-        counters = self._process.communicate(timeout=10)[0]
+        self._process.wait(10)
+        self._counters.seek(max(0, self._counters.seek(0, os.SEEK_END) - 200))
         # "sess=1 quit=1 mesg=3", again and again, separated by carriage returns
-        counts = re.findall(rb"mesg=(\d+)", counters)
+        counts = re.findall(rb"mesg=(\d+)", self._counters.read())
+        self._counters.close()
         return int(counts[-1]) if counts else 0
