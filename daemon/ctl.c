@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define BE_SOMEBODY "be root or the daemon's user"
+
 int ctl_fail(const char *fmt, ...)
 {
 	va_list ap;
@@ -34,12 +36,16 @@ int ctl_load(const struct ctl_call *call, enum conf_secrets secrets, struct conf
 	faults_print(&faults, &text);
 	faults_free(&faults);
 	fputs(strbuf_str(&text), stderr);
+	if (!*config && access(call->config_path, R_OK))
+		(void)ctl_fail(errno == EACCES ? "be root, or another who may read that file"
+					       : "-c FILE names another one");
 	return *config ? 0 : EX_CONFIG;
 }
 
 int ctl_open(const struct ctl_call *call, enum conf_secrets secrets, struct config **config,
 	const struct conf_account **account)
 {
+	AUTO(strbuf_free) struct strbuf names = STRBUF_INIT;
 	int status = ctl_load(call, secrets, config);
 
 	if (status)
@@ -47,7 +53,10 @@ int ctl_open(const struct ctl_call *call, enum conf_secrets secrets, struct conf
 	*account = config_account(*config, call->account);
 	if (*account)
 		return 0;
-	(void)ctl_fail("there is no account \"%s\" in %s", call->account, call->config_path);
+	for (size_t i = 0; i < (*config)->naccounts; i++)
+		strbuf_addf(&names, "%s%s", i ? ", " : ": ", (*config)->accounts[i]->name);
+	(void)ctl_fail("there is no account \"%s\" in %s%.300s", call->account, call->config_path,
+		names.len ? strbuf_str(&names) : "");
 	config_unref(*config);
 	return EX_USAGE;
 }
@@ -72,8 +81,8 @@ int ctl_become_owner(const char *state_dir)
 	struct stat st;
 
 	if (stat(state_dir, &st))
-		return ctl_fail("state_dir %s: %s; create it for the daemon's user", state_dir,
-			strerror(errno));
+		return ctl_fail("state_dir %s: %s; %s", state_dir, strerror(errno),
+			errno == EACCES ? BE_SOMEBODY : "create it for the daemon's user");
 	if (geteuid() || !st.st_uid)
 		return 0;
 	if (setgroups(0, NULL) || setgid(st.st_gid) || setuid(st.st_uid))
@@ -92,8 +101,10 @@ int ctl_open_state(const struct config *config, struct store **store)
 		return status;
 	strbuf_addf(&path, "%s/" STORE_FILE, config->state_dir);
 	if (access(strbuf_str(&path), F_OK)) /* to look must not make one */
-		return ctl_fail("%s: %s: no state; has multidropd run with this configuration?",
-			strbuf_str(&path), strerror(errno));
+		return ctl_fail("%s: %s%s", strbuf_str(&path), strerror(errno),
+			errno == EACCES
+				? "; " BE_SOMEBODY
+				: ": no state; has multidropd run with this configuration?");
 	if (store_open(config->state_dir, &system_clock, &system_rng, store, &err))
 		return ctl_fail("%s", err.text);
 	return 0;

@@ -86,7 +86,10 @@ static int trace(struct query *q)
 	AUTO(mem_freep) char *text = mem_strndup(pattern.ptr, pattern.len);
 	int rc = store_trace(q->store, text, TRACE_MAX + 1, add_record, q, &q->err);
 	if (!rc && !q->found)
-		return ctl_fail("nothing known of %s", q->call->argument);
+		return ctl_fail("nothing known of %s; %s", q->call->argument,
+			pattern.len < STORE_TRACE_REPLY_MIN ? "in replies of the relay, only five "
+							      "characters or more are looked for"
+							    : "see multidropctl help trace");
 	if (q->found > TRACE_MAX)
 		fprintf(stderr, "multidropctl: more than %d messages; these are the newest\n",
 			TRACE_MAX);
@@ -130,7 +133,8 @@ static int held_show(struct query *q)
 	int rc = store_record(q->store, q->id, add_if_held, q, &q->err);
 
 	if (!rc && q->err.class == ERR_NONE && !q->found)
-		return ctl_fail("there is no held message %" PRId64, q->id);
+		return ctl_fail(
+			"there is no held message %" PRId64 "; see multidropctl held list", q->id);
 	if (q->call->json && q->found) { /* one object, no array */
 		json_t *one = json_incref(json_array_get(q->list, 0));
 		json_decref(q->list);
@@ -158,7 +162,8 @@ static int check_release(void *ctx, const struct stored_record *r)
 
 	if (!a || !a->enabled)
 		q->status =
-			ctl_fail("account %s is not there or not enabled: nobody would fetch it",
+			ctl_fail("account %s is not there or not enabled: nobody would fetch it; "
+				 "set enabled = true, then multidropctl reload, then repeat this",
 				r->account);
 	else if (r->octets > a->max_size)
 		q->status = ctl_fail("message %" PRId64 " has %" PRIu64
@@ -173,7 +178,8 @@ static int check_release(void *ctx, const struct stored_record *r)
 static int decided(struct query *q, int rc, const char *what)
 {
 	if (rc > 0)
-		return ctl_fail("there is no held message %" PRId64, q->id);
+		return ctl_fail(
+			"there is no held message %" PRId64 "; see multidropctl held list", q->id);
 	if (rc < 0 || store_commit(q->store, &q->err))
 		return ctl_fail("%s", q->err.text);
 	printf("message %" PRId64 " %s in the next cycle\n", q->id, what);

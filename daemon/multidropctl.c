@@ -255,9 +255,19 @@ static int take_option(const struct command *c, int letter, struct ctl_call *cal
 	return -1;
 }
 
+/* Its argument stands last in its usage. */
+static const char *missing(const struct command *c, char what[static 40])
+{
+	const char *blank = strrchr(c->arguments, ' ');
+
+	(void)snprintf(what, 40, "%s is missing", blank ? blank + 1 : c->arguments);
+	return what;
+}
+
 static int run_command(const struct command *c, int argc, char **argv)
 {
 	struct ctl_call call = { .config_path = CONF_FILE_DEFAULT, .samples = CTL_SAMPLES_DEFAULT };
+	char what[40];
 	int letter;
 
 	while ((letter = getopt_long(argc, argv, "a:c:s:h", options, NULL)) != -1) {
@@ -267,10 +277,8 @@ static int run_command(const struct command *c, int argc, char **argv)
 	}
 	if (strchr(c->options, 'a') && !call.account)
 		return misuse(c, "--account is missing");
-	if (c->argument == ARGUMENT && argc - optind != 1)
-		return misuse(c, "one argument is wanted");
-	if (c->argument == ARGUMENTS && argc == optind)
-		return misuse(c, "a file is wanted");
+	if ((c->argument == ARGUMENT || c->argument == ARGUMENTS) && argc == optind)
+		return misuse(c, missing(c, what));
 	if (c->argument != ARGUMENTS && argc - optind > (c->argument != NO_ARGUMENT))
 		return misuse(c, "too many words");
 	call.argument = argv[optind];
@@ -313,7 +321,10 @@ int main(int argc, char **argv)
 			argv[words] = argv[0]; /* for getopt's complaints */
 			return run_command(&commands[i], argc - words, argv + words);
 		}
-	if (argc == 2 && (!strcmp(word, "held") || !strcmp(word, "import")))
-		return misuse(NULL, "this command has parts, which follow it");
+	if (argc == 2 && (!strcmp(word, "held") || !strcmp(word, "import"))) {
+		fprintf(stderr, "multidropctl: %s has parts; see multidropctl help %s\n", word,
+			word);
+		return EX_USAGE;
+	}
 	return misuse(NULL, *word ? "there is no such command" : "a command is missing");
 }

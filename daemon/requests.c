@@ -59,7 +59,8 @@ static int no_such_account(struct control_client *client, struct strview name)
 	AUTO(strbuf_free) struct strbuf shown = STRBUF_INIT;
 
 	escape_foreign(&shown, name);
-	tell(client, control_complain, "there is no account \"%s\"", strbuf_str(&shown));
+	tell(client, control_complain, "there is no account \"%s\"; multidropctl status lists them",
+		strbuf_str(&shown));
 	return EX_USAGE;
 }
 

@@ -226,3 +226,33 @@ def test_f13_probe_needs_the_one_password_that_it_uses(config):
         config.account("sammel", "hoster", "house", server.password)
         expect(ctl.probe(config), 0)
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("words, says", {
+    "pause": "ACCOUNT is missing; see multidropctl pause --help",
+    "held show": "ID is missing; see multidropctl held show --help",
+    "explain -a x": "MESSAGE|- is missing; see multidropctl explain --help",
+    "import getmailrc": "FILE... is missing; see multidropctl import getmailrc --help",
+    "held": "held has parts; see multidropctl help held",
+    "import": "import has parts; see multidropctl help import",
+}.items())
+def test_misuse_says_what_is_missing(words, says):
+    run = expect(ctl.run(*words.split()), 64)
+    assert run.stderr == f"multidropctl: {says}\n" and not run.stdout
+
+
+def test_what_multidropctl_cannot_read_names_the_way_out(plain, anybodys_programs):
+    """Not there, and not for us: who asks learns what to do, nothing about other causes."""
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    run = expect(ctl.explain(plain, b"", account="nix"), 64)
+    assert f'no account "nix" in {plain.path}: sammel' in run.stderr
+    run = expect(ctl.run("held", "list", "-c", plain.path + ".none"), 78)
+    assert run.stderr.endswith("multidropctl: -c FILE names another one\n")
+    os.chmod(plain.path, 0o600)
+    run = expect(ctl.run("held", "list", "-c", plain.path, prefix=nobody), 78)
+    assert run.stderr.endswith("multidropctl: be root, or another who may read that file\n")
+    os.chmod(plain.path, 0o644)
+    os.makedirs(plain.state, exist_ok=True)
+    os.chmod(plain.state, 0o700)
+    run = expect(ctl.run("held", "list", "-c", plain.path, prefix=nobody), 1)
+    assert run.stderr.endswith("Permission denied; be root or the daemon's user\n")

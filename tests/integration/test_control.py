@@ -449,7 +449,7 @@ def test_exit_statuses(config):
             for args in (["status", "nix"], ["fetch", "nix"], ["pause", "nix"],
                          ["resume", "nix"]):
                 run = expect(ctl.ask(config, *args), 64)
-                assert run.stderr == 'there is no account "nix"\n'
+                assert run.stderr == 'there is no account "nix"; multidropctl status lists them\n'
             for args in (["fetch"], ["fetch", "--all", "sammel"], ["pause"], ["resume"],
                          ["reload", "sammel"], ["metrics", "sammel"], ["status", "a", "b"],
                          ["status", "--wait"], ["pause", "--all"]):

@@ -201,7 +201,7 @@ def test_only_held_messages_are_decided_about(house, peers):
     for what in ("show", "release", "discard"):
         for number in (str(message["id"]), "99"):
             run = ctl_(house, "held", what, number, status=1)
-            assert f"no held message {number}" in run.stderr
+            assert f"no held message {number}; see multidropctl held list" in run.stderr
         assert "no number" in ctl_(house, "held", what, "x1", status=1).stderr
     ctl_(house, "held", status=64)
     ctl_(house, "held", "list", "1", status=64)
@@ -235,7 +235,10 @@ def test_trace_by_each_thing_that_people_know(house, peers):
         assert queue in message["recipients"][0]["reply"] and message["relay"] == "house"
         text = ctl_(house, "trace", queue).stdout
         assert f"<{subject}@outside.example>" in text and where in text and queue in text
-    assert "nothing known of" in ctl_(house, "trace", "fremd@x.example", status=1).stderr
+    run = ctl_(house, "trace", "fremd@x.example", status=1)
+    assert run.stderr.endswith("nothing known of fremd@x.example; see multidropctl help trace\n")
+    run = ctl_(house, "trace", "Ange", status=1)
+    assert "nothing known of Ange; in replies of the relay, only five characters" in run.stderr
     assert [m["uidl"] for m in trace(house, "ticket")] == ["uid-nie", "uid-spaeter"]
 
 
