@@ -11,16 +11,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define AT_ONCE "; it is tried again by itself, at once with: multidropctl fetch @"
+#define IN_LINE(text, command) text " " command
+#define AT_ONCE                "; it is tried again by itself, at once with: multidropctl fetch @"
 
 static const struct {
 	const char *state; /* of the account */
 	const char *error; /* class of its last error; NULL: any */
 	const char *next;
 } steps[] = {
-	{ "suspended", NULL,
-		"correct the password, then: multidropctl reload; was it right, then: "
-		"multidropctl resume @" },
+	{ "suspended", NULL, ADVICE_PASSWORD(IN_LINE) "; " ADVICE_RESUME(IN_LINE) },
 	{ "paused", NULL, "it goes on with: multidropctl resume @" },
 	{ "backoff", "AUTH", "check user and password" AT_ONCE },
 	{ "backoff", "NET",
@@ -171,8 +170,8 @@ static void look_at_relay(struct advice_list *list, const json_t *relay)
 		a = add(list, ADVICE_FAILURE, "relay ", name);
 		strbuf_addf(&a->what, "down: %s", show_text_of(relay, "last_error"));
 		strbuf_adds(&a->next,
-			"mail stays at the provider until it is back; nothing is fetched for it; "
-			"look at that server, it is tried again by itself");
+			"mail stays at the provider until it is back; nothing is fetched for "
+			"it; " ADVICE_RELAY);
 	} else if (is_true(relay, "degraded")) {
 		a = add(list, ADVICE_REMARK, "relay ", name);
 		strbuf_adds(&a->what, "its first host is down, a backup host serves");
@@ -208,7 +207,7 @@ static void look_at_rest(struct advice_list *list, const json_t *status)
 		a = add(list, ADVICE_CONCERN, "", "");
 		strbuf_addf(
 			&a->what, "%" JSON_INTEGER_FORMAT " held: waiting for a decision", held);
-		strbuf_adds(&a->next, "see: multidropctl held list");
+		strbuf_adds(&a->next, ADVICE_HELD(IN_LINE));
 	}
 }
 

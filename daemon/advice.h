@@ -45,6 +45,18 @@ bool advice_headline(const json_t *status, struct strbuf *out);
 const char *advice_result(const json_t *account);
 
 /*
+ * Steps that the mails of alert_mail.c name, too: a sentence and its command, made one piece or a
+ * pair of by `as`. "@" in them is the account's name.
+ */
+#define ADVICE_PASSWORD(as) as("correct user or password, then:", "multidropctl reload")
+#define ADVICE_RESUME(as)                                                                          \
+	as("if they were right, and the provider was wrong:", "multidropctl resume @")
+#define ADVICE_HELD(as) as("which messages are held, and why:", "multidropctl held list")
+#define ADVICE_RELAY                                                                               \
+	"look at that server, and at the network between it and this machine; it is tried again "  \
+	"by itself"
+
+/*
  * The next step alone, for an account of this state whose last error is `error` ("AUTH: ..."; its
  * first word counts). Appends nothing when nobody has to do anything.
  */

@@ -2,7 +2,8 @@
  * The words of an alert; see alert_mail.h. Owns nothing.
  *
  * One row for each kind. In a row "@" is the name of the account or relay, "#" the number of
- * events; a step is a sentence and the command that goes with it.
+ * events; a step is a sentence and the command that goes with it. What is also said elsewhere comes
+ * from advice.h.
  *
  * No Precedence field: it is no standard, and filters file "bulk" away. Auto-Submitted (RFC 3834)
  * and the null sender keep vacation programs quiet. Nothing foreign is in the header, and names are
@@ -10,18 +11,20 @@
  */
 #include "alert_mail.h"
 
+#include "advice.h"
 #include "base/encode.h"
 #include "mail/address.h"
 #include "mail/rewrite.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <time.h>
 
 #define STEPS_MAX 4
-#define HELD_NEXT                                                                                  \
+#define STEP(text, command)                                                                        \
 	{                                                                                          \
-		"Which messages are held, and why:", "multidropctl held list"                      \
+		text, command                                                                      \
 	}
 
 static const char without_header[] =
@@ -40,10 +43,7 @@ static const struct row {
 		"the account.",
 		"Its mail stays in the maildrop at the provider. Nothing is lost, but nothing "
 		"arrives until this is corrected.",
-		{ { "Correct user or password where the configuration has them, then:",
-			  "multidropctl reload" },
-			{ "If the password was right, and only the provider was wrong:",
-				"multidropctl resume @" },
+		{ ADVICE_PASSWORD(STEP), ADVICE_RESUME(STEP),
 			{ "Look whether it works again:", "multidropctl status @" } } },
 	[ALERT_ENVELOPE_CHANGED] = { "account @: the envelope header has stopped coming",
 		"The header that says whom a message is for was in nearly every message of account "
@@ -53,7 +53,7 @@ static const struct row {
 		{ { "Find out which header it is now:", "multidropctl probe -a @" },
 			{ "Put the section that it prints into the configuration, then:",
 				"multidropctl reload" },
-			HELD_NEXT,
+			ADVICE_HELD(STEP),
 			{ "What was held for that reason can then go out:",
 				"multidropctl held release ID" } } },
 	[ALERT_ENVELOPE_MISSING] = { "account @: # without the envelope header",
@@ -62,7 +62,7 @@ static const struct row {
 		without_header,
 		{ { "Which messages these were:",
 			  "journalctl -u multidropd MULTIDROP_EVENT=envelope.missing" },
-			HELD_NEXT,
+			ADVICE_HELD(STEP),
 			{ "If it happens with many, find out which header it is now:",
 				"multidropctl probe -a @" } } },
 	[ALERT_HELD] = { "account @: # held",
@@ -70,7 +70,7 @@ static const struct row {
 		"What is held stays in the maildrop at the provider; it is not fetched again and "
 		"not deleted. It has not reached everybody it is for, unless its reason says that "
 		"it was delivered.",
-		{ HELD_NEXT,
+		{ ADVICE_HELD(STEP),
 			{ "Look at one, by its number in that list:", "multidropctl held show ID" },
 			{ "Try it again, when the cause is gone:", "multidropctl held release ID" },
 			{ "Or have it deleted at the provider:",
@@ -78,9 +78,7 @@ static const struct row {
 	[ALERT_RELAY_DOWN] = { "relay @ is down", "The mail server behind relay @ cannot be used.",
 		"Nothing is fetched for it: its mail waits in the maildrops at the providers, and "
 		"comes by itself when the server is back.",
-		{ { "Look at that server, and at the network between it and this machine. "
-		    "multidropd tries it again by itself. How things are:",
-			"multidropctl status" } } },
+		{ { ADVICE_RELAY ". How things are:", "multidropctl status" } } },
 	[ALERT_RELAY_UP] = { "relay @ is back", "The mail server behind relay @ can be used again.",
 		"What has waited at the providers is fetched now. Nothing has to be done.",
 		{ { "How things are:", "multidropctl status" } } },
@@ -228,9 +226,11 @@ static void add_steps(const struct alert *a, const struct row *row, struct strbu
 {
 	strbuf_adds(out, "What to do\r\n\r\n");
 	for (size_t i = 0; i < STEPS_MAX && row->steps[i].text; i++) {
-		AUTO(strbuf_free) struct strbuf command = STRBUF_INIT;
+		AUTO(strbuf_free) struct strbuf text = STRBUF_INIT, command = STRBUF_INIT;
+		expand(a, row->steps[i].text, &text);
 		expand(a, row->steps[i].command, &command);
-		add_filled(out, "  ", 0, sv_str(row->steps[i].text));
+		text.ptr[0] = (char)toupper((unsigned char)text.ptr[0]);
+		add_filled(out, "  ", 0, strbuf_view(&text));
 		strbuf_addf(out, "      %s\r\n\r\n", strbuf_str(&command));
 	}
 }

@@ -46,8 +46,8 @@ static void every_finding_has_its_row(void **state)
 		      "'last_error': 'AUTH: no', 'last_error_at': '2026-11-24T11:50:00Z'"),
 			"Not all is well: 1 account in trouble; of 1 account", ADVICE_FAILURE,
 			"sammel", "refused; AUTH: no (10 min ago)",
-			"correct the password, then: multidropctl reload; was it right, then: "
-			"multidropctl resume sammel" },
+			"correct user or password, then: multidropctl reload; if they were right, "
+			"and the provider was wrong: multidropctl resume sammel" },
 		{ ACC("'state': 'backoff', 'trouble': true, 'next_text': 'back-off', "
 		      "'last_error': 'CONFIG: no', 'last_error_at': '2026-11-24T11:50:00Z'"),
 			"Not all is well: 1 account in trouble; of 1 account", ADVICE_CONCERN,
@@ -70,12 +70,14 @@ static void every_finding_has_its_row(void **state)
 			"tried again by itself, at once with: multidropctl fetch sammel" },
 		{ ACC("'state': 'idle', 'held': 2"),
 			"Not all is well: 2 messages held; of 1 account", ADVICE_CONCERN, "",
-			"2 held: waiting for a decision", "see: multidropctl held list" },
+			"2 held: waiting for a decision",
+			"which messages are held, and why: multidropctl held list" },
 		{ REL("'state': 'down', 'last_error': 'refused'"),
 			"Not all is well: 1 relay down; of 0 accounts", ADVICE_FAILURE,
 			"relay haus", "down: refused",
 			"mail stays at the provider until it is back; nothing is fetched for it; "
-			"look at that server, it is tried again by itself" },
+			"look at that server, and at the network between it and this machine; it "
+			"is tried again by itself" },
 		{ REL("'state': 'up', 'degraded': true"), "All is well: 0 accounts", ADVICE_REMARK,
 			"relay haus", "its first host is down, a backup host serves", "" },
 		{ "{'state_error': 'disk full'}",
