@@ -1,4 +1,6 @@
 """The main job with real servers: a catch-all maildrop in Dovecot, Postfix as in-house server."""
+import smtplib
+
 import pytest
 from conftest import PASSWORD, expect, fake_provider
 from mdtest import daemon, messages
@@ -258,3 +260,14 @@ def test_large_message_to_a_relay_that_keeps_up(house, dovecot, box):
         assert dovecot.count(box) == 0
     finally:
         assert target.stop() == 1
+
+
+def test_smtp_sink_takes_more_than_a_pipe_of_counts():
+    """What it prints on the way is more than 64 KiB."""
+    target = SmtpSink().start()
+    try:
+        with smtplib.SMTP("127.0.0.1", target.port, timeout=20) as client:
+            for _ in range(4000):
+                client.sendmail("", "hans@firma.example", b"x")
+    finally:
+        assert target.stop() == 4000

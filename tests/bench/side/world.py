@@ -7,10 +7,9 @@ Maildir's files and never writes to them.
 import os
 import re
 import subprocess
-import tempfile
 
 from . import ROOT
-from mdtest import ca, dovecot, messages, net, postfix
+from mdtest import ca, dovecot, messages, net, postfix, sink
 
 TOOLS = os.path.join(ROOT, "build", "release", "tests", "bench")
 PASSWORD = dovecot.PASSWORD
@@ -76,33 +75,20 @@ class Stock:
         os.rmdir(self.directory)
 
 
-class Sink:
-    """smtp-sink: takes everything and counts; with `dump` it also keeps what it took."""
+class Sink(sink.SmtpSink):
+    """With `dump` it also keeps what it took."""
 
     def __init__(self, directory, lmtp=False, dump=False):
-        self.port = net.free_port()
-        self._counters = tempfile.TemporaryFile()
-        command = ["smtp-sink", "-u", "nobody", "-c"] + ["-L"] * lmtp
+        super().__init__()
+        options = ["-L"] * lmtp
         self._dump = None
         if dump:
             folder = os.path.join(directory, "dump")
             os.makedirs(folder)
             os.chown(folder, *dovecot.owner())
             self._dump = os.path.join(folder, "all")
-            command += ["-D", self._dump]
-        self._process = subprocess.Popen([*command, f"127.0.0.1:{self.port}", "1024"],
-                                         stdin=subprocess.DEVNULL, stdout=self._counters)
-        net.wait_until(lambda: net.answers(self.port), 10, "smtp-sink does not answer")
-
-    def stop(self):
-        """The number of messages that it took."""
-        self._process.terminate()
-        self._process.wait(10)
-        self._counters.seek(max(0, self._counters.seek(0, os.SEEK_END) - 200))
-        # "sess=1 quit=1 mesg=3", again and again, separated by carriage returns
-        counts = re.findall(rb"mesg=(\d+)", self._counters.read())
-        self._counters.close()
-        return int(counts[-1]) if counts else 0
+            options += ["-D", self._dump]
+        self.start(*options)
 
     def subjects(self):
         with open(self._dump, "rb") as f:

@@ -157,10 +157,9 @@ class SmtpSink:
         self._process = None
         self._counters = tempfile.TemporaryFile()  # a pipe would be full after 2600 messages
 
-    def start(self):
-        command = ["smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{self.port}", "256"]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                                         stdout=self._counters)
+    def start(self, *options):
+        command = ["smtp-sink", "-u", "nobody", "-c", *options, f"127.0.0.1:{self.port}", "1024"]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._counters)
         net.wait_until(lambda: net.answers(self.port), 10, "smtp-sink does not answer")
         return self
 
