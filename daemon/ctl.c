@@ -27,6 +27,13 @@ int ctl_fail(const char *fmt, ...)
 	return CTL_REFUSED;
 }
 
+void ctl_hint_unread(const struct ctl_call *call)
+{
+	if (access(call->config_path, R_OK))
+		(void)ctl_fail(errno == EACCES ? "be root, or another who may read that file"
+					       : "-c FILE names another one");
+}
+
 int ctl_load(const struct ctl_call *call, enum conf_secrets secrets, struct config **config)
 {
 	AUTO(strbuf_free) struct strbuf text = STRBUF_INIT;
@@ -36,9 +43,8 @@ int ctl_load(const struct ctl_call *call, enum conf_secrets secrets, struct conf
 	faults_print(&faults, &text);
 	faults_free(&faults);
 	fputs(strbuf_str(&text), stderr);
-	if (!*config && access(call->config_path, R_OK))
-		(void)ctl_fail(errno == EACCES ? "be root, or another who may read that file"
-					       : "-c FILE names another one");
+	if (!*config)
+		ctl_hint_unread(call);
 	return *config ? 0 : EX_CONFIG;
 }
 

@@ -47,6 +47,8 @@ int ctl_metrics(const struct ctl_call *call);
 
 /* "multidropctl: TEXT" on stderr; returns CTL_REFUSED. */
 int ctl_fail(const char *fmt, ...) format_like(1, 2);
+/* After the faults of a configuration: how to get at it, if it is that it cannot be read. */
+void ctl_hint_unread(const struct ctl_call *call);
 /* The configuration. 0; else the exit status, and stderr says why. The caller unrefs it. */
 int ctl_load(const struct ctl_call *call, enum conf_secrets secrets, struct config **config)
 	must_check;

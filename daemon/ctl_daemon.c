@@ -40,6 +40,8 @@ static int socket_path(const struct ctl_call *call, char **path)
 		faults_print(&faults, &text);
 	faults_free(&faults);
 	fputs(strbuf_str(&text), stderr);
+	if (!*path)
+		ctl_hint_unread(call);
 	return *path ? 0 : EX_CONFIG;
 }
 

@@ -8,6 +8,7 @@
 #include "mail/address.h"
 #include "system.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -76,6 +77,8 @@ static int add_record(void *ctx, const struct stored_record *r)
 }
 
 /* ---- trace ---- */
+
+static_assert(STORE_TRACE_REPLY_MIN == 5, "trace() says five");
 
 static int trace(struct query *q)
 {

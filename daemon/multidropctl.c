@@ -321,9 +321,9 @@ int main(int argc, char **argv)
 			argv[words] = argv[0]; /* for getopt's complaints */
 			return run_command(&commands[i], argc - words, argv + words);
 		}
-	if (argc == 2 && (!strcmp(word, "held") || !strcmp(word, "import"))) {
-		fprintf(stderr, "multidropctl: %s has parts; see multidropctl help %s\n", word,
-			word);
+	if (!strcmp(word, "held") || !strcmp(word, "import")) {
+		fprintf(stderr, "multidropctl: %s has %s; see multidropctl help %s\n", word,
+			argc == 2 ? "parts" : "no such part", word);
 		return EX_USAGE;
 	}
 	return misuse(NULL, *word ? "there is no such command" : "a command is missing");

@@ -234,6 +234,8 @@ def test_f13_probe_needs_the_one_password_that_it_uses(config):
     "explain -a x": "MESSAGE|- is missing; see multidropctl explain --help",
     "import getmailrc": "FILE... is missing; see multidropctl import getmailrc --help",
     "held": "held has parts; see multidropctl help held",
+    "held nix": "held has no such part; see multidropctl help held",
+    "import pullmial x": "import has no such part; see multidropctl help import",
     "import": "import has parts; see multidropctl help import",
 }.items())
 def test_misuse_says_what_is_missing(words, says):
@@ -246,11 +248,14 @@ def test_what_multidropctl_cannot_read_names_the_way_out(plain, anybodys_program
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     run = expect(ctl.explain(plain, b"", account="nix"), 64)
     assert f'no account "nix" in {plain.path}: sammel' in run.stderr
-    run = expect(ctl.run("held", "list", "-c", plain.path + ".none"), 78)
-    assert run.stderr.endswith("multidropctl: -c FILE names another one\n")
+    asked = (["held", "list"], ["status"])  # the state, the daemon
+    for command in asked:
+        run = expect(ctl.run(*command, "-c", plain.path + ".none"), 78)
+        assert run.stderr.endswith("multidropctl: -c FILE names another one\n")
     os.chmod(plain.path, 0o600)
-    run = expect(ctl.run("held", "list", "-c", plain.path, prefix=nobody), 78)
-    assert run.stderr.endswith("multidropctl: be root, or another who may read that file\n")
+    for command in asked:
+        run = expect(ctl.run(*command, "-c", plain.path, prefix=nobody), 78)
+        assert run.stderr.endswith("multidropctl: be root, or another who may read that file\n")
     os.chmod(plain.path, 0o644)
     os.makedirs(plain.state, exist_ok=True)
     os.chmod(plain.state, 0o700)
