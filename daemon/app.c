@@ -2,9 +2,9 @@
  * The daemon's loop; see app.h.
  *
  * Owns the environment, the relays and the accounts. After each turn of the loop: accounts that can
- * start are started, one commit, what waited for it, the output, and the dead are freed. A cycle
- * keeps the configuration and the relay that it began with; a reload only changes what comes after
- * it.
+ * start are started, what was changed is stored, what waited for that, the output, and the dead are
+ * freed. A cycle keeps the configuration and the relay that it began with; a reload only changes
+ * what comes after it.
  */
 #include "app.h"
 
@@ -100,8 +100,8 @@ static void on_schedule(void *ctx, bool durable)
 {
 	struct app *app = ctx;
 
-	/* A login permit ends the open transaction: should that fail, the steps that wait for it
-	 * have to hear of it, not the account alone. */
+	/* A login permit ends the open transaction: what was changed has to survive a failure of
+	 * that, or else the steps that wait for it have to hear of it, not the account alone. */
 	turn_write(&app->env.turn);
 	msec_t at = accounts_run(&app->accounts), now = env_now(&app->env);
 	msec_t ms = at - now < IDLE_MSEC ? at - now : IDLE_MSEC;

@@ -450,7 +450,10 @@ static int doubt_all(struct transit *t)
 	for (size_t i = 0; t->cut && i < d->n; i++) {
 		if (d->rcpts[i].outcome != OUTCOME_PENDING || d->rcpts[i].in_doubt)
 			continue;
-		delivery_doubt(d, i);
+		if (t->redirect) /* a person's word: not to be held once more */
+			d->rcpts[i].in_doubt = true;
+		else
+			delivery_doubt(d, i);
 		if (record(t, &d->rcpts[i], d->rcpts[i].outcome))
 			return -1;
 	}

@@ -14,7 +14,8 @@
  * So long at most an answer of a relay is not on the disk, and the database is locked for others.
  * Within it a power loss costs a second copy, marked; and what shares a wait for the disk is cheap.
  */
-#define SOON_USEC 10000
+static const struct timeval soon = { .tv_usec = 10000 };
+static const struct timeval retry = { .tv_sec = 1 }; /* after a failure */
 
 static void on_soon(evutil_socket_t fd, short what, void *ctx)
 {
@@ -35,8 +36,8 @@ void env_end_turn(struct env *env)
 		turn_commit(&env->turn);
 	}
 	bool more = store_dirty(env->store) || !TAILQ_EMPTY(&env->turn.soon);
-	if (more && !event_pending(env->soon, EV_TIMEOUT, NULL))
-		event_add(env->soon, &(struct timeval){ .tv_usec = SOON_USEC });
+	if ((more || store_owes(env->store)) && !event_pending(env->soon, EV_TIMEOUT, NULL))
+		event_add(env->soon, more ? &soon : &retry);
 	log_sink_flush();
 	loop_reap(&env->loop);
 }

@@ -19,7 +19,7 @@ struct change_head {
 
 #define HEAD_OCTETS (2 * sizeof(uint32_t) + 1)
 
-/* Whatever is made twice in a row is as if made once, and needs no id but those it names. */
+/* Made twice, all of them in their order, they are as if made once; they give out no id. */
 static const bool redone[STATEMENT_COUNT] = {
 	[IDENTIFY] = true,
 	[STATE] = true,
@@ -106,6 +106,17 @@ bool store_change_next(struct strview *rest, struct strview *change)
 bool store_change_is_fact(struct strview change)
 {
 	return head_of(change).fact;
+}
+
+int64_t store_change_row(struct strview change)
+{
+	struct strview rest = sv_skip(change, HEAD_OCTETS);
+	size_t len = strnlen(rest.ptr, rest.len);
+	int64_t row = 0;
+
+	if (rest.ptr[0] == 'i' && rest.len >= len + 1 + sizeof row)
+		memcpy(&row, rest.ptr + len + 1, sizeof row);
+	return row;
 }
 
 /* The next `len` octets of the values; those of a log are as its sum says, not as we hope. */

@@ -112,5 +112,6 @@ void store_change_encode(
 bool store_change_is_redone(enum statement which);
 bool store_change_next(struct strview *rest, struct strview *change); /* false: none is left */
 bool store_change_is_fact(struct strview change);
+int64_t store_change_row(struct strview change); /* that its first value names; 0: none */
 /* 1: a statement that this program does not have. */
 int store_change_do(struct store *s, struct strview change, struct err *err) must_check;

@@ -20,10 +20,11 @@
 #define SLOTS       16
 #define FILE_OCTETS (16 * 1024 * 1024) /* that are read back; far more than a few ms bring */
 /* For a process that is about to end. */
-#define CLAIM_TRIES      5000
+#define CLAIM_TRIES      100
 #define CLAIM_PAUSE_USEC 1000
 
 struct head {
+	uint64_t tag; /* of boot and database */
 	uint64_t sum;
 	uint64_t octets; /* of changes behind this */
 };
@@ -38,12 +39,16 @@ static uint64_t mix(uint64_t sum, const void *data, size_t len)
 	return sum;
 }
 
-static uint64_t sum_of(const struct store *s, struct strview changes)
+static uint64_t tag_of(const struct store *s)
 {
 	uint64_t sum = mix(0xcbf29ce484222325, s->schema.key, sizeof s->schema.key);
 
-	sum = mix(sum, s->schema.boot, strlen(s->schema.boot));
-	return mix(sum, changes.ptr, changes.len);
+	return mix(sum, s->schema.boot, strlen(s->schema.boot));
+}
+
+static uint64_t sum_of(uint64_t tag, struct strview changes)
+{
+	return mix(tag, changes.ptr, changes.len);
 }
 
 void redo_init(struct redo *r)
@@ -92,7 +97,6 @@ static void take_slot(struct store *s)
 			break;
 		close(fd);
 	}
-	r->unusable = true;
 }
 
 static int write_all(int fd, const char *data, size_t len, uint64_t at)
@@ -117,12 +121,15 @@ int redo_append(struct store *s, struct err *err)
 	struct strview news = sv_skip(strbuf_view(&r->changes), r->safe);
 
 	if (!s->schema.boot[0])
-		r->unusable = true; /* a power loss could not be told from a kill */
-	if (r->fd < 0 && !r->unusable)
+		return 1; /* a power loss could not be told from a kill */
+	if (r->fd < 0)
 		take_slot(s);
-	if (r->unusable || !r->whole)
+	if (r->fd < 0)
 		return 1;
-	struct head head = { sum_of(s, news), news.len };
+	if (!news.len)
+		return 0;
+	uint64_t tag = tag_of(s);
+	struct head head = { tag, sum_of(tag, news), news.len };
 	strbuf_add(&block, &head, sizeof head);
 	strbuf_addv(&block, news);
 	if (write_all(r->fd, block.ptr, block.len, r->end))
@@ -139,6 +146,7 @@ int redo_forget(struct store *s, struct err *err)
 	strbuf_clear(&r->changes);
 	r->safe = 0;
 	r->whole = true;
+	r->first_new = 0;
 	if (!r->end)
 		return 0;
 	if (ftruncate(r->fd, 0))
@@ -171,20 +179,24 @@ void redo_rollback(struct redo *r)
 	struct strview tail = sv_skip(strbuf_view(&r->changes), r->safe), change;
 	AUTO(strbuf_free) struct strbuf facts = STRBUF_INIT;
 
+	/* A row that is gone may come back as another message's: its facts go with it. */
 	while (store_change_next(&tail, &change))
-		if (store_change_is_fact(change))
+		if (store_change_is_fact(change) &&
+			(!r->first_new || store_change_row(change) < r->first_new))
 			strbuf_addv(&facts, change);
+	r->first_new = 0;
 	r->changes.len = r->safe;
 	strbuf_addv(&r->changes, strbuf_view(&facts));
 	r->whole = true;
 }
 
-/* The changes of a log that are whole and ours. */
-static void read_log(const struct store *s, int fd, struct strbuf *changes)
+/* The changes of a log that are whole. False: it is of another boot or database. */
+static bool read_log(const struct store *s, int fd, struct strbuf *changes)
 {
 	AUTO(strbuf_free) struct strbuf file = STRBUF_MAX(FILE_OCTETS);
 	char buf[16 * 1024];
 	struct head head;
+	uint64_t tag = tag_of(s);
 	ssize_t n;
 
 	while ((n = pread(fd, buf, sizeof buf, (off_t)file.len)) > 0 && !file.overflow)
@@ -192,12 +204,15 @@ static void read_log(const struct store *s, int fd, struct strbuf *changes)
 	for (struct strview rest = strbuf_view(&file); rest.len >= sizeof head;) {
 		memcpy(&head, rest.ptr, sizeof head);
 		rest = sv_skip(rest, sizeof head);
+		if (head.tag != tag)
+			return changes->len;
 		struct strview block = { rest.ptr, head.octets };
-		if (head.octets > rest.len || sum_of(s, block) != head.sum)
+		if (head.octets > rest.len || sum_of(tag, block) != head.sum)
 			break;
 		strbuf_addv(changes, block);
 		rest = sv_skip(rest, head.octets);
 	}
+	return true;
 }
 
 /* A log in which something is written, and the lock on it; -1: nothing is in it any more. */
@@ -237,9 +252,9 @@ static int recover(struct store *s, int slot, struct err *err)
 	if (claim(s, slot, &fd, err))
 		rc = -1;
 	else if (fd >= 0) {
-		read_log(s, fd, &changes);
-		rc = again(s, strbuf_view(&changes), err);
-		if (rc > 0) /* another version's: as after a power loss, all may have been sent */
+		bool ours = read_log(s, fd, &changes);
+		rc = ours ? again(s, strbuf_view(&changes), err) : 1;
+		if (rc > 0) /* or another version's: all may have been sent */
 			rc = store_change(s, err, CUT_ALL, "");
 	}
 	if (rc || store_commit(s, err)) {
@@ -260,8 +275,12 @@ int redo_recover(struct store *s, struct err *err)
 
 	for (int slot = 0; slot < SLOTS; slot++) {
 		name_of(s, slot, &name);
-		if (stat(strbuf_str(&name), &st))
-			break; /* they are made in their order, and stay */
+		if (stat(strbuf_str(&name), &st)) {
+			if (errno == ENOENT)
+				continue;
+			return err_set(err, ERR_LOCAL, errno, "%s: %s", strbuf_str(&name),
+				strerror(errno));
+		}
 		if (slot != s->redo.slot && st.st_size && recover(s, slot, err))
 			return -1;
 	}

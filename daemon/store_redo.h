@@ -7,7 +7,8 @@
  * process that died makes its changes once more.
  *
  * A power loss takes the log along, in part or whole, and may bring an old one back: one of another
- * boot counts for nothing (what that means for a message: store_attempt() in core/store.h).
+ * boot counts for nothing, but that every message in the air may have been sent (store_attempt() in
+ * core/store.h).
  *
  * One process, one log: state.db-redo0 and so on, the first that no living process has locked.
  */
@@ -23,14 +24,14 @@ struct redo {
 	size_t safe;           /* octets of them that are in the file */
 	bool whole;            /* everything that the transaction changed is in `changes` */
 	int fd, slot;          /* -1: none yet */
-	bool unusable;         /* there can be none: a transaction is ended instead */
 	uint64_t end;          /* of the file */
+	int64_t first_new;     /* of the rows that the transaction has made; 0: none */
 };
 
 void redo_init(struct redo *r);
 /* What is in the file stays there, for the next process. */
 void redo_free(struct redo *r);
-/* Whatever is not in the file yet goes there. 1: there is no log; end the transaction. */
+/* Whatever is not in the file yet goes there. 1: there is no log. */
 int redo_append(struct store *s, struct err *err) must_check;
 /* The transaction has ended: nothing is to be done again. */
 int redo_forget(struct store *s, struct err *err) must_check;

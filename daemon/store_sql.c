@@ -29,7 +29,7 @@ const char *const store_sql[] = {
 		" VALUES(max(?5, (SELECT coalesce(max(id), 0) + 1 FROM message)), ?1, ?2,"
 		" ?3, 1, 0, ?4, ?6)",
 	[ATTEMPT_MORE] = "UPDATE message SET attempts = attempts + 1, octets = ?2 WHERE id = ?1",
-	[CUT_ALL] = "UPDATE message SET boot = 'another' WHERE boot IS NOT NULL",
+	[CUT_ALL] = "UPDATE message SET boot = 'lost' WHERE boot IS NOT NULL",
 	[LEFT] = "UPDATE message SET attempts = max(attempts - ?2, 0), boot = nullif(boot, ?3)"
 		 " WHERE id = ?1",
 	[DEFER] = "UPDATE message SET attempts = max(attempts - ?2, 0), deferrals = deferrals + 1,"

@@ -3,8 +3,9 @@
  *
  * WAL: a transaction is written at its end, and synced when store_commit() says so, by SQLite's own
  * file; together that is synchronous=FULL with the sync in our hand. One connection, one open
- * transaction that collects the changes of a turn of the event loop. A statement is prepared when
- * it is first used, and kept; what begins and ends a transaction, when the database is opened.
+ * transaction that collects the changes of many turns of the event loop, and a redo log of what
+ * somebody relies on meanwhile. A statement is prepared when it is first used, and kept; what
+ * begins and ends a transaction, when the database is opened.
  */
 #include "store_impl.h"
 #include "store_wal.h"
@@ -17,7 +18,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BUSY_TIMEOUT_MS 10000 /* for `--once` beside a daemon */
+/*
+ * For `--once` beside a daemon: a busy one has the lock for ten milliseconds, and again after far
+ * less than one. SQLite's own pauses would miss that.
+ */
+#define BUSY_TRIES      20000
+#define BUSY_PAUSE_USEC 500
+
+static int on_busy(void *ctx, int tries)
+{
+	usleep(BUSY_PAUSE_USEC);
+	return tries < BUSY_TRIES;
+}
 
 int store_fail(struct store *s, struct err *err, const char *what)
 {
@@ -85,20 +97,23 @@ static int step_once(struct store *s, enum statement which, sqlite3_stmt *st, st
 	return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : store_fail(s, err, store_sql[which]);
 }
 
+/* A fact is kept whatever fails, from before the transaction on: nobody tells it a second time. */
 static int change(struct store *s, struct err *err, bool fact, enum statement which,
 	const char *fmt, va_list ap)
 {
 	struct strbuf *changes = &s->redo.changes;
 
-	if (store_begin(s, err))
+	if (!fact && store_begin(s, err))
 		return -1;
 	size_t at = changes->len;
 	store_change_encode(changes, fact, which, fmt, ap);
+	if (store_begin(s, err))
+		return -1;
 	int rc = store_change_do(s, sv_skip(strbuf_view(changes), at), err);
 	bool lazy = which == SET_WATCH || which == ATTEMPT_MORE || which == ATTEMPT_NEW;
 	s->urgent |= !lazy;
 	s->redo.whole &= store_change_is_redone(which) || which == SET_WATCH;
-	if (rc || !store_change_is_redone(which))
+	if (!fact && (rc || !store_change_is_redone(which)))
 		changes->len = at;
 	return rc;
 }
@@ -195,6 +210,7 @@ int store_attempt(struct store *s, const char *account, const char *uid, uint64_
 		return -1;
 	*id = sqlite3_last_insert_rowid(s->db);
 	s->next_id = *id + 1;
+	s->redo.first_new = s->redo.first_new ? s->redo.first_new : *id;
 	return 0;
 }
 
@@ -351,20 +367,21 @@ int store_dedupe_note(struct store *s, const char *account, const char *recipien
 	struct err *err)
 {
 	if (!note->doubt_id[0]) {
-		if (store_change(
+		if (store_fact(
 			    s, err, DEDUPE_SURE, "sdsi", account, digest, recipient, note->message))
 			return -1;
 		if (sqlite3_changes(s->db))
 			return 0;
 	}
-	return store_change(s, err, DEDUPE_NOTE, "sdsiis", account, digest, recipient, now,
-		note->message, note->doubt_id[0] ? note->doubt_id : NULL);
+	return (note->doubt_id[0] ? store_change : store_fact)(s, err, DEDUPE_NOTE, "sdsiis",
+		account, digest, recipient, now, note->message,
+		note->doubt_id[0] ? note->doubt_id : NULL);
 }
 
 int store_dedupe_drop(struct store *s, const char *account, const char *recipient,
 	const uint8_t digest[STORE_DIGEST_OCTETS], int64_t message, struct err *err)
 {
-	return store_change(s, err, DEDUPE_DROP, "sdsi", account, digest, recipient, message);
+	return store_fact(s, err, DEDUPE_DROP, "sdsi", account, digest, recipient, message);
 }
 
 int store_dedupe_purge(struct store *s, const char *account, wall_t before, struct err *err)
@@ -379,13 +396,22 @@ bool store_dirty(const struct store *s)
 	return s->open;
 }
 
+bool store_owes(const struct store *s)
+{
+	return !s->open && s->redo.changes.len;
+}
+
 bool store_urgent(const struct store *s)
 {
 	return s->open && s->urgent;
 }
 
+/* A log that is not empty has all that it may do again: done from its beginning, it must not end
+ * before what the database has. */
 static int end_transaction(struct store *s, struct err *err)
 {
+	if (s->redo.end && redo_append(s, err) < 0)
+		return -1;
 	if (step_once(s, COMMIT, s->stmts[COMMIT], err))
 		return -1;
 	s->open = s->urgent = false;
@@ -397,7 +423,7 @@ int store_write(struct store *s, struct err *err)
 {
 	if (!s->open)
 		return 0;
-	int rc = redo_append(s, err);
+	int rc = s->redo.whole ? redo_append(s, err) : 1;
 	if (rc > 0)
 		return end_transaction(s, err);
 	s->urgent &= rc < 0;
@@ -492,7 +518,7 @@ int store_open(const char *state_dir, struct clock *clock, struct rng *rng, stru
 	redo_init(&s->redo);
 	int rc = sqlite3_open_v2(strbuf_str(&path), &s->db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, store_wal_vfs());
-	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+	sqlite3_busy_handler(s->db, on_busy, NULL);
 	if (rc != SQLITE_OK)
 		store_fail(s, err, "open");
 	else

@@ -4,7 +4,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -35,28 +34,34 @@ static void fill(struct rng *r, void *buf, size_t len)
 	ensure(getrandom(buf, len, 0) == (ssize_t)len); /* up to 256 octets never come short */
 }
 
+#define BOOT_DIGITS 32
+
+/* One writes it with dashes, the other without. False: it is none. */
+static bool take_boot(const char *text, char id[BOOT_DIGITS + 1])
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		if (isxdigit((unsigned char)*text) && n++ < BOOT_DIGITS)
+			id[n - 1] = *text;
+	id[n == BOOT_DIGITS ? n : 0] = '\0';
+	return id[0];
+}
+
 /* A service that sees nothing of /proc but processes gets it from its unit. */
 static const char *boot(struct clock *c)
 {
-	static char id[64];
+	static char id[BOOT_DIGITS + 1];
 	const char *given = getenv("BOOT_ID");
-	ssize_t n = 0;
+	char text[64] = "";
 
-	if (id[0])
+	if (id[0] || (given && take_boot(given, id)))
 		return id;
-	if (given) {
-		n = snprintf(id, sizeof id, "%s", given);
-	} else {
-		int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-		n = fd < 0 ? 0 : read(fd, id, sizeof id - 1);
-		if (fd >= 0)
-			close(fd);
-	}
-	char *to = id;
-	for (const char *at = id; n > 0 && at < id + n && *at; at++)
-		if (isxdigit((unsigned char)*at)) /* one has dashes, the other none */
-			*to++ = *at;
-	*to = '\0';
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, text, sizeof text - 1) > 0)
+		(void)take_boot(text, id); /* or we have none */
+	if (fd >= 0)
+		close(fd);
 	return id;
 }
 

@@ -116,5 +116,5 @@ void turn_commit(struct turn *t)
 		run(t, durable, durable);
 		turn_output(t);
 	} while (!TAILQ_EMPTY(&t->after_commit));
-	turn_write_urgent(t);
+	turn_now(t);
 }

@@ -4,7 +4,7 @@
  * An interface without SQL: daemon/store_sqlite.c is the first backend. Changes collect in one open
  * transaction; nothing counts before store_commit() returned 0. The caller orders its life by that:
  *
- *	attempt durable before RETR; dot record durable before the final dot; outcome durable before
+ *	attempt durable before RETR; dot record written before the final dot; outcome durable before
  *DELE.
  *
  * Every function returns 0, or -1 with *err filled (class LOCAL); what was not committed is then
@@ -271,6 +271,8 @@ const uint8_t *store_key(const struct store *s);
  * and makes all survive the death of the machine too: it is what "durable" means everywhere else.
  */
 bool store_dirty(const struct store *s); /* a transaction is open: nobody else can write */
+/* A transaction has failed, and what is true all the same waits for the next one. */
+bool store_owes(const struct store *s);
 /* And something in it that a dead process must not forget. What identifies a message may: it is
  * found out again. */
 bool store_urgent(const struct store *s);

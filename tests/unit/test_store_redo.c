@@ -5,10 +5,22 @@
 #include "store_fixture.h"
 #include "store_impl.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define BOOT "0123456789abcdef"
+
+static bool no_truncation;
+
+int ftruncate(int fd, off_t octets)
+{
+	if (!no_truncation)
+		return (int)syscall(SYS_ftruncate, fd, octets);
+	errno = EIO;
+	return -1;
+}
 
 struct rows {
 	char text[200]; /* "address=outcome ..." */
@@ -209,10 +221,9 @@ static void a_log_of_another_boot_counts_for_nothing(void **state)
 	expect(fx, 1, "");
 	assert_true(message(fx).cut);
 	assert_int_equal(log_octets(fx, 0), 0);
-	attempt(fx, false); /* another message, which waits for the disk */
-	fx->boot = BOOT;
+	fx->boot = BOOT; /* and if it was one that only called itself so, what it saw stays true */
 	reopen(fx);
-	assert_false(message(fx).cut);
+	assert_true(message(fx).cut);
 }
 
 static void the_end_of_an_attempt_ends_the_doubt(void **state)
@@ -373,6 +384,71 @@ static void a_rollback_keeps_what_is_written(void **state)
 	expect(fx, 1, "hans@x=accepted");
 }
 
+/* The relay has answered while another process had the database: nobody will say it again. */
+static void a_fact_outlives_a_transaction_that_never_began(void **state)
+{
+	struct stored_rcpt accepted = { .address = "hans@x", .outcome = OUTCOME_ACCEPTED };
+	struct fixture *fx = *state;
+	sqlite3 *other;
+
+	fx->store = open_store(fx);
+	sqlite3_busy_timeout(fx->store->db, 0);
+	attempt(fx, true);
+	record(fx, 1, "hans@x", OUTCOME_DOT);
+	OK(store_commit(fx->store, NULL));
+	assert_int_equal(sqlite3_open(fx->path, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(store_rcpt(fx->store, 1, &accepted, fx->wall, NULL), -1);
+	assert_true(store_owes(fx->store));
+	assert_int_equal(store_commit(fx->store, NULL), -1);
+	sqlite3_close(other);
+	OK(store_commit(fx->store, NULL));
+	assert_false(store_owes(fx->store));
+	expect(fx, 1, "hans@x=accepted");
+}
+
+/* A row that was rolled back is another message's later on, or another process's. */
+static void what_is_said_of_a_row_that_is_gone_goes_with_it(void **state)
+{
+	struct fixture *fx = *state;
+	int64_t id = 0, others = 0;
+
+	fx->store = open_store(fx);
+	OK(store_attempt(fx->store, "a", "UID", 500, false, fx->wall, &id, NULL));
+	record(fx, id, "hans@x", OUTCOME_SUPPRESSED);
+	store_rollback(fx->store);
+	assert_false(store_owes(fx->store));
+	struct store *beside = open_store(fx);
+	OK(store_attempt(beside, "a", "OTHER", 500, false, fx->wall, &others, NULL));
+	OK(store_commit(beside, NULL));
+	store_close(beside);
+	assert_int_equal(others, id);
+	OK(store_commit(fx->store, NULL));
+	expect(fx, others, "");
+}
+
+static void dies_before_it_forgets(struct fixture *fx)
+{
+	attempt(fx, true);
+	record(fx, 1, "hans@x", OUTCOME_DOT);
+	OK(store_write(fx->store, NULL));
+	record(fx, 1, "hans@x", OUTCOME_ACCEPTED);
+	OK(store_left(fx->store, 1, true, NULL)); /* not one that is done again: that ends it */
+	no_truncation = true;
+	assert_int_equal(store_write(fx->store, NULL), -1);
+}
+
+/* Killed between COMMIT and truncation: done again, the log must not take back what came last. */
+static void a_log_ends_where_its_transaction_ends(void **state)
+{
+	struct fixture *fx = *state;
+
+	die(fx, dies_before_it_forgets);
+	assert_true(log_octets(fx, 0) > 0);
+	fx->store = open_store(fx);
+	expect(fx, 1, "hans@x=accepted");
+}
+
 /* The id of a row that is only in a log could be given to another message. */
 static void who_gets_an_id_is_in_the_database(void **state)
 {
@@ -402,6 +478,9 @@ int main(void)
 		TEST(a_log_of_another_database_counts_for_nothing),
 		TEST(a_log_of_another_version_puts_all_in_doubt),
 		TEST(a_rollback_keeps_what_is_written),
+		TEST(a_fact_outlives_a_transaction_that_never_began),
+		TEST(what_is_said_of_a_row_that_is_gone_goes_with_it),
+		TEST(a_log_ends_where_its_transaction_ends),
 		TEST(who_gets_an_id_is_in_the_database),
 	};
 
