@@ -293,8 +293,12 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 	msec_t now = env_now(as->env);
 	struct alert *a = NULL;
 
-	if (!as->to || as->out || as->stopping || now < as->retry_at)
+	if (!as->to || as->out || as->stopping)
 		return;
+	if (now < as->retry_at) { /* the loop's clock is not the same, and may be ahead */
+		look_again(as);
+		return;
+	}
 	if (!relay_is_down(as->relay)) {
 		a = next_alert(as, now);
 	} else if (alert_due(&as->book, now, as->at_once)) {

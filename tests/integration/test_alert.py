@@ -270,6 +270,23 @@ def two_matters(config, provider, sink):
     serve(config, provider, sink, max_size="1K")
 
 
+def test_alert_that_is_always_put_off_lets_the_others_pass(config):
+    with Pop3Fake() as provider, Sink() as sink:
+        sink.behaviour = poisoned = Poisoned()
+        two_matters(config, provider, sink)
+        with daemon.Daemon(config, **fast_clock()) as running:
+            running.wait(lambda: alerts(sink), 90, what="the other alert")
+            assert poisoned.tries >= 3
+            tries = poisoned.tries
+            running.wait(lambda: poisoned.tries >= tries + 2, 90, what="its next turns")
+            [(_, mail)] = alerts(sink)
+            assert not mail["X-Multidrop-Alert"].startswith(poisoned.kind)
+            [warning] = running.log.find("relay.warning", reason="alert mail put off")
+            assert warning["reply"] == "451 4.7.1 this one later"
+            assert warning["recipient"] == ADMIN
+            running.kill()
+
+
 def test_once_asks_for_each_alert(config):
     """--once has no time to wait for one: it asks for each, once."""
     with Pop3Fake() as provider, Sink() as sink:
