@@ -71,10 +71,10 @@ static void name_of(const struct store *s, int slot, struct strbuf *name)
 	strbuf_addf(name, "%s-redo%d", s->path, slot);
 }
 
-static int fail(const struct store *s, struct err *err, const char *what)
+static int fail(const struct store *s, int slot, struct err *err, const char *what)
 {
-	return err_set(err, ERR_LOCAL, errno, "%s-redo%d: %s: %s", s->path, s->redo.slot, what,
-		strerror(errno));
+	return err_set(
+		err, ERR_LOCAL, errno, "%s-redo%d: %s: %s", s->path, slot, what, strerror(errno));
 }
 
 /* Its own log, for life: the first that nobody has, and in which nobody has left anything. */
@@ -133,7 +133,7 @@ int redo_append(struct store *s, struct err *err)
 	strbuf_add(&block, &head, sizeof head);
 	strbuf_addv(&block, news);
 	if (write_all(r->fd, block.ptr, block.len, r->end))
-		return fail(s, err, "write");
+		return fail(s, r->slot, err, "write");
 	r->end += block.len;
 	r->safe = r->changes.len;
 	return 0;
@@ -150,7 +150,7 @@ int redo_forget(struct store *s, struct err *err)
 	if (!r->end)
 		return 0;
 	if (ftruncate(r->fd, 0))
-		return fail(s, err, "truncate");
+		return fail(s, r->slot, err, "truncate");
 	r->end = 0;
 	return 0;
 }
@@ -190,8 +190,8 @@ void redo_rollback(struct redo *r)
 	r->whole = true;
 }
 
-/* The changes of a log that are whole. False: it is of another boot or database. */
-static bool read_log(const struct store *s, int fd, struct strbuf *changes)
+/* The changes of a log that are whole. 1: it is of another boot or database; -1: unreadable. */
+static int read_log(const struct store *s, int fd, struct strbuf *changes)
 {
 	AUTO(strbuf_free) struct strbuf file = STRBUF_MAX(FILE_OCTETS);
 	char buf[16 * 1024];
@@ -201,18 +201,20 @@ static bool read_log(const struct store *s, int fd, struct strbuf *changes)
 
 	while ((n = pread(fd, buf, sizeof buf, (off_t)file.len)) > 0 && !file.overflow)
 		strbuf_add(&file, buf, (size_t)n);
+	if (n < 0)
+		return -1;
 	for (struct strview rest = strbuf_view(&file); rest.len >= sizeof head;) {
 		memcpy(&head, rest.ptr, sizeof head);
 		rest = sv_skip(rest, sizeof head);
 		if (head.tag != tag)
-			return changes->len;
+			return !changes->len;
 		struct strview block = { rest.ptr, head.octets };
 		if (head.octets > rest.len || sum_of(tag, block) != head.sum)
 			break;
 		strbuf_addv(changes, block);
 		rest = sv_skip(rest, head.octets);
 	}
-	return true;
+	return 0;
 }
 
 /* A log in which something is written, and the lock on it; -1: nothing is in it any more. */
@@ -232,9 +234,9 @@ static int claim(struct store *s, int slot, int *fd, struct err *err)
 		}
 		usleep(CLAIM_PAUSE_USEC); /* its owner is just ending, a transaction or itself */
 	}
-	err_set(err, ERR_LOCAL, errno,
-		"%s: %s; what a process that died has delivered may stand there", strbuf_str(&name),
-		strerror(errno));
+	err_set(err, ERR_LOCAL, errno, "%s: %s", strbuf_str(&name),
+		*fd < 0 ? strerror(errno)
+			: "another process has something there that it cannot store; see its log");
 	if (*fd >= 0)
 		close(*fd);
 	return -1;
@@ -252,8 +254,11 @@ static int recover(struct store *s, int slot, struct err *err)
 	if (claim(s, slot, &fd, err))
 		rc = -1;
 	else if (fd >= 0) {
-		bool ours = read_log(s, fd, &changes);
-		rc = ours ? again(s, strbuf_view(&changes), err) : 1;
+		rc = read_log(s, fd, &changes);
+		if (rc < 0)
+			(void)fail(s, slot, err, "read");
+		else if (!rc)
+			rc = again(s, strbuf_view(&changes), err);
 		if (rc > 0) /* or another version's: all may have been sent */
 			rc = store_change(s, err, CUT_ALL, "");
 	}
@@ -261,7 +266,7 @@ static int recover(struct store *s, int slot, struct err *err)
 		store_rollback(s);
 		rc = -1;
 	} else if (fd >= 0 && ftruncate(fd, 0)) {
-		rc = fail(s, err, "truncate");
+		rc = fail(s, slot, err, "truncate");
 	}
 	if (fd >= 0)
 		close(fd);
