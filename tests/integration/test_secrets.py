@@ -84,8 +84,9 @@ def world(config, certificate, ca):
         opened.extend((provider, sink))
         config.provider("fake", host="localhost", port=provider.start().port, tls="implicit",
                         tls_ca_file=ca.cert, auth=auth)
+        # One connection: a second, for the question of backscatter.h, may still be logging in.
         relay = config.relay("house", host="localhost", port=sink.start().port, tls="starttls",
-                             tls_ca_file=ca.cert, user="gate",
+                             tls_ca_file=ca.cert, user="gate", connections=1,
                              auth="login" if auth == "login" else "plain")
         account = config.account("sammel", "fake", "house", POP3_SECRET, interval="1h",
                                  user=USERS[POP3_SECRET])
