@@ -6,6 +6,7 @@
 #include "identity.h"
 #include "log_sink.h"
 #include "store_sqlite.h"
+#include "syncer.h"
 #include "system.h"
 
 #include <stdlib.h>
@@ -22,6 +23,13 @@ static void on_soon(evutil_socket_t fd, short what, void *ctx)
 	struct env *env = ctx;
 
 	turn_commit(&env->turn);
+}
+
+static void on_synced(void *ctx, int error)
+{
+	struct env *env = ctx;
+
+	turn_synced(&env->turn, error);
 }
 
 /*
@@ -53,6 +61,8 @@ void env_log(struct env *env, const struct log_entry *entry)
 int env_open(struct env *env, const char *state_dir,
 	void (*on_failure)(void *ctx, const struct err *err), void *ctx, struct err *err)
 {
+	AUTO(strbuf_free) struct strbuf wal = STRBUF_INIT;
+
 	*env = (struct env){
 		.clock = &system_clock, .rng = &system_rng, .state_dir = mem_strdup(state_dir)
 	};
@@ -66,6 +76,8 @@ int env_open(struct env *env, const char *state_dir,
 	env->turn.on_failure = on_failure;
 	env->turn.ctx = ctx;
 	env->soon = event_new(env->loop.base, -1, 0, on_soon, env);
+	strbuf_addf(&wal, "%s/" STORE_FILE "-wal", state_dir);
+	env->turn.syncer = syncer_new(env->loop.base, strbuf_str(&wal), on_synced, env);
 	return 0;
 }
 
@@ -80,6 +92,7 @@ void env_close(struct env *env)
 	free(env->state_dir);
 	if (!env->loop.base)
 		return;
+	syncer_free(env->turn.syncer);
 	event_free(env->soon);
 	loop_free(&env->loop);
 }

@@ -2,9 +2,9 @@
  * The sandbox of the process; see sandbox.h.
  *
  * Owns nothing: what is given up cannot be had back. Three tables. `allowed` is what the loop, the
- * threads that resolve names, SQLite, OpenSSL, the journal and the control socket need. `limited`
- * is allowed with certain arguments. `fatal` is what no version of any library asks for here, only
- * somebody who is not us: it ends the process.
+ * threads that resolve names and wait for the disk, SQLite, OpenSSL, the journal and the control
+ * socket need. `limited` is allowed with certain arguments. `fatal` is what no version of any
+ * library asks for here, only somebody who is not us: it ends the process.
  *
  * Everything else fails with ENOSYS and is logged by the kernel (audit), as if the kernel did not
  * have it yet: libraries have another way for that, so that an update of glibc does not stop the

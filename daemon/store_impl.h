@@ -82,7 +82,8 @@ struct store {
 	bool open;       /* a transaction is open */
 	bool urgent;     /* see store_urgent() */
 	int64_t next_id; /* of a message: the id of one that was rolled back is never another's */
-	bool unsynced;   /* commits have been written that the disk may not have yet */
+	/* Transactions that were ended, opening's among them; and those that the disk has. */
+	uint64_t ended, synced;
 	char *path;
 	struct store_schema schema;
 };

@@ -415,7 +415,7 @@ static int end_transaction(struct store *s, struct err *err)
 	if (step_once(s, COMMIT, s->stmts[COMMIT], err))
 		return -1;
 	s->open = s->urgent = false;
-	s->unsynced = true;
+	s->ended++;
 	return redo_forget(s, err);
 }
 
@@ -430,17 +430,22 @@ int store_write(struct store *s, struct err *err)
 	return rc;
 }
 
+static int end(struct store *s, struct err *err)
+{
+	if (s->redo.changes.len && store_begin(s, err))
+		return -1;
+	return s->open ? end_transaction(s, err) : 0;
+}
+
 /* What synchronous=FULL does at the end of each commit, when we say so: the WAL holds everything.
  */
 int store_commit(struct store *s, struct err *err)
 {
 	sqlite3_file *wal = NULL;
 
-	if (s->redo.changes.len && store_begin(s, err))
+	if (end(s, err))
 		return -1;
-	if (s->open && end_transaction(s, err))
-		return -1;
-	if (!s->unsynced)
+	if (s->synced == s->ended)
 		return 0;
 	int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
 	if (rc == SQLITE_OK && wal && wal->pMethods)
@@ -450,8 +455,25 @@ int store_commit(struct store *s, struct err *err)
 	if (rc != SQLITE_OK)
 		return err_set(err, ERR_LOCAL, rc, "%s: cannot be made durable: %s", s->path,
 			sqlite3_errstr(rc));
-	s->unsynced = false;
+	s->synced = s->ended;
 	return 0;
+}
+
+/* The first time the WAL's name has to be made durable, which SQLite does with the WAL. */
+int store_end(struct store *s, struct err *err)
+{
+	return s->synced ? end(s, err) : store_commit(s, err);
+}
+
+uint64_t store_unsynced(const struct store *s)
+{
+	return s->synced == s->ended ? 0 : s->ended;
+}
+
+void store_synced(struct store *s, uint64_t mark)
+{
+	if (mark > s->synced)
+		s->synced = mark;
 }
 
 void store_rollback(struct store *s)

@@ -1,6 +1,10 @@
 /* What waits for a turn's end; see turn.h. Owns no step, only their order. */
 #include "turn.h"
 
+#include "syncer.h"
+
+#include <string.h>
+
 void turn_init(struct turn *t, struct store *store)
 {
 	*t = (struct turn){ .store = store };
@@ -8,6 +12,7 @@ void turn_init(struct turn *t, struct store *store)
 	TAILQ_INIT(&t->after_commit);
 	TAILQ_INIT(&t->soon);
 	TAILQ_INIT(&t->flush);
+	TAILQ_INIT(&t->committed);
 }
 
 void step_init(struct step *s, void (*fn)(void *ctx, bool durable), void *ctx)
@@ -108,13 +113,54 @@ void turn_now(struct turn *t)
 	turn_output(t);
 }
 
+static void move_all(struct step_list *from, struct step_list *to)
+{
+	struct step *s;
+
+	while ((s = TAILQ_FIRST(from))) {
+		step_cancel(s);
+		step_queue(to, s);
+	}
+}
+
+/* Who waits by now waits for what is written now; who comes while the steps run, for the next. */
+static void commit(struct turn *t)
+{
+	bool written = stored(t, t->syncer ? store_end : store_commit);
+
+	t->mark = written ? store_unsynced(t->store) : 0;
+	if (t->mark) {
+		move_all(&t->after_commit, &t->committed);
+		move_all(&t->soon, &t->committed);
+		syncer_start(t->syncer);
+	}
+	run(t, written, written && !t->mark);
+}
+
 /* A step may change the state or queue output, and output may end a session: hence the rounds. */
 void turn_commit(struct turn *t)
 {
+	if (t->mark)
+		return;
 	do {
-		bool durable = stored(t, store_commit);
-		run(t, durable, durable);
+		commit(t);
 		turn_output(t);
-	} while (!TAILQ_EMPTY(&t->after_commit));
+	} while (!t->mark && !TAILQ_EMPTY(&t->after_commit));
 	turn_now(t);
+}
+
+void turn_synced(struct turn *t, int error)
+{
+	struct err err;
+
+	if (error) {
+		err_set(&err, ERR_LOCAL, error, "the state cannot be made durable: %s",
+			strerror(error));
+		t->failure = err;
+		t->on_failure(t->ctx, &err);
+	} else {
+		store_synced(t->store, t->mark);
+	}
+	t->mark = 0;
+	step_run(&t->committed, !error);
 }

@@ -2,6 +2,9 @@
  * The end of a turn of the event loop: what was changed is stored, then everything that had to wait
  * for it happens, and the output of everybody who has some goes out in one write each.
  *
+ * The disk is waited for beside the loop, for one commit at a time: its steps run once it is
+ * durable, and what is changed meanwhile waits for the next.
+ *
  * Whoever needs "stored first" queues a step here instead of acting: after_write, if the record has
  * to survive this process (the final dot); after_commit, if the machine (RETR); soon, if the
  * machine, but there is no haste (a message's end, and its DELE).
@@ -25,7 +28,10 @@ TAILQ_HEAD(step_list, step);
 struct turn {
 	struct store *store;
 	struct step_list after_write, after_commit, soon, flush;
-	struct err failure; /* of the last write; ERR_NONE: it went well */
+	struct step_list committed; /* those of a commit that is on its way to the disk */
+	uint64_t mark;              /* of that commit (store_synced()); 0: none is */
+	struct syncer *syncer;      /* NULL: every commit waits itself */
+	struct err failure;         /* of the last write; ERR_NONE: it went well */
 	void (*on_failure)(void *ctx, const struct err *err); /* it could not be stored */
 	void *ctx;
 };
@@ -43,4 +49,7 @@ void turn_output(struct turn *t);                /* what has no need to wait goe
 void turn_write(struct turn *t);
 void turn_write_urgent(struct turn *t); /* if there are some that have to; see store_urgent() */
 void turn_now(struct turn *t);          /* that, and what waits for nothing else goes out */
-void turn_commit(struct turn *t);       /* durable; then all steps, and their output */
+/* Ends the transaction; once it is durable all steps run, and their output goes out: now, or in
+ * turn_synced(). Does nothing while one is on its way. */
+void turn_commit(struct turn *t);
+void turn_synced(struct turn *t, int error); /* the syncer's answer */

@@ -278,4 +278,12 @@ bool store_owes(const struct store *s);
 bool store_urgent(const struct store *s);
 int store_write(struct store *s, struct err *err) must_check;
 int store_commit(struct store *s, struct err *err) must_check;
+/*
+ * Or in two steps, for who can wait for the disk elsewhere: store_end ends the transaction. What is
+ * then not durable has a mark (0: all is), to be given back when the disk has the WAL as it was
+ * when the mark was asked for.
+ */
+int store_end(struct store *s, struct err *err) must_check;
+uint64_t store_unsynced(const struct store *s);
+void store_synced(struct store *s, uint64_t mark);
 void store_rollback(struct store *s);

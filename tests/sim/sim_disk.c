@@ -4,16 +4,21 @@
  * Owns the memory. A process that is killed leaves there what it had written, and a power loss what
  * had been synced of the WAL. That is a fraction of the system calls of a file system, and what a
  * life costs is mostly those. There never is a second process at the database: locks are nothing,
- * and the index of the WAL is each connection's own, to be built anew as after any crash.
+ * and the index of the WAL is each connection's own, to be built anew as after any crash. It takes
+ * the place of daemon/syncer.c, and takes its time.
  */
 #include "sim_world.h"
 
+#include "syncer.h"
+
+#include <sched.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #define FILE_MAX   (1 << 20)
 #define SHM_OCTETS (1 << 15) /* what SQLite asks for at a time */
+#define SLOW_TURNS 3         /* of the daemon's loop, before the disk has what it was asked for */
 
 enum file { DATABASE, JOURNAL, WAL, FILE_COUNT };
 
@@ -220,6 +225,56 @@ static int full_name(sqlite3_vfs *vfs, const char *path, int max, char *out)
 static int last_error(sqlite3_vfs *vfs, int max, char *out)
 {
 	return 0;
+}
+
+/* ---- the wait for it, beside the loop ---- */
+
+struct syncer {
+	struct event *turn;
+	unsigned left;
+	size_t asked;
+	void (*fn)(void *ctx, int error);
+	void *ctx;
+};
+
+static void on_turn(evutil_socket_t fd, short what, void *ctx)
+{
+	struct syncer *s = ctx;
+
+	sched_yield(); /* the world may strike now */
+	if (--s->left) {
+		event_active(s->turn, EV_TIMEOUT, 0);
+		return;
+	}
+	if (s->asked > disk->synced)
+		disk->synced = s->asked;
+	disk->syncs++;
+	s->fn(s->ctx, 0);
+}
+
+struct syncer *syncer_new(
+	struct event_base *base, const char *path, void (*fn)(void *ctx, int error), void *ctx)
+{
+	struct syncer *s = mem_zalloc(sizeof *s);
+
+	s->fn = fn;
+	s->ctx = ctx;
+	s->turn = event_new(base, -1, 0, on_turn, s);
+	return s;
+}
+
+void syncer_start(struct syncer *s)
+{
+	ensure(!s->left);
+	s->asked = disk->files[WAL].n;
+	s->left = SLOW_TURNS;
+	event_active(s->turn, EV_TIMEOUT, 0);
+}
+
+void syncer_free(struct syncer *s)
+{
+	event_free(s->turn);
+	free(s);
 }
 
 /* ---- for the world ---- */

@@ -7,17 +7,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define BOOT "0123456789abcdef"
 
-static bool no_truncation;
+static bool no_truncation, no_reading;
 
 int ftruncate(int fd, off_t octets)
 {
 	if (!no_truncation)
 		return (int)syscall(SYS_ftruncate, fd, octets);
+	errno = EIO;
+	return -1;
+}
+
+/* Of logs; SQLite has files of its own to read. */
+ssize_t pread(int fd, void *buf, size_t len, off_t at)
+{
+	char link[32], path[128] = "";
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	if (!no_reading || readlink(link, path, sizeof path - 1) < 0 || !strstr(path, "-redo"))
+		return (ssize_t)syscall(SYS_pread64, fd, buf, len, at);
 	errno = EIO;
 	return -1;
 }
@@ -125,6 +138,8 @@ static void die(struct fixture *fx, void (*life)(struct fixture *fx))
 static int begin(void **state)
 {
 	struct fixture *fx = prepare();
+
+	no_truncation = no_reading = false;
 
 	fx->boot = BOOT;
 	*state = fx;
@@ -449,6 +464,39 @@ static void a_log_ends_where_its_transaction_ends(void **state)
 	expect(fx, 1, "hans@x=accepted");
 }
 
+static void refused(struct fixture *fx, const char *why)
+{
+	struct store *s;
+	struct err err;
+
+	assert_int_equal(store_open(fx->dir, &fx->clock, &fx->rng, &s, &err), -1);
+	if (!strstr(err.text, why))
+		fail_msg("\"%s\" does not say \"%s\"", err.text, why);
+	assert_true(log_octets(fx, 0) > 0);
+}
+
+/* Nobody may log in while it is unknown what a dead process has delivered. */
+static void what_a_log_cannot_tell_is_waited_for(void **state)
+{
+	struct fixture *fx = *state;
+	char path[80];
+
+	die(fx, writes_and_dies);
+	no_reading = true;
+	refused(fx, "-redo0: read: ");
+	no_reading = false;
+	snprintf(path, sizeof path, "%s-redo0", fx->path);
+	int another = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(flock(another, LOCK_EX), 0);
+	refused(fx, "-redo0: another process has something there");
+	close(another);
+	no_truncation = true;
+	refused(fx, "-redo0: truncate: ");
+	no_truncation = false;
+	fx->store = open_store(fx);
+	expect(fx, 1, "eva@x=in-doubt hans@x=accepted");
+}
+
 /* The id of a row that is only in a log could be given to another message. */
 static void who_gets_an_id_is_in_the_database(void **state)
 {
@@ -481,6 +529,7 @@ int main(void)
 		TEST(a_fact_outlives_a_transaction_that_never_began),
 		TEST(what_is_said_of_a_row_that_is_gone_goes_with_it),
 		TEST(a_log_ends_where_its_transaction_ends),
+		TEST(what_a_log_cannot_tell_is_waited_for),
 		TEST(who_gets_an_id_is_in_the_database),
 	};
 
