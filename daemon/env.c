@@ -12,8 +12,9 @@
 #include <stdlib.h>
 
 /*
- * So long at most an answer of a relay is not on the disk, and the database is locked for others.
- * Within it a power loss costs a second copy, marked; and what shares a wait for the disk is cheap.
+ * So long at most the database is locked for others, and after so long, and a wait for the disk or
+ * two, an answer of a relay is there. Until then a power loss costs a second copy, marked; and what
+ * shares a wait for the disk is cheap.
  */
 static const struct timeval soon = { .tv_usec = 25000 };
 static const struct timeval retry = { .tv_sec = 1 }; /* after a failure */
@@ -22,7 +23,7 @@ static void on_soon(evutil_socket_t fd, short what, void *ctx)
 {
 	struct env *env = ctx;
 
-	turn_commit(&env->turn);
+	turn_due(&env->turn);
 }
 
 static void on_synced(void *ctx, int error)

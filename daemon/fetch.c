@@ -96,24 +96,21 @@ static void on_listed(struct fetch *f)
 
 /* ---- RETR and DELE ---- */
 
-static void on_asked(void *ctx, bool durable)
+/* A step for each message: one for all would also ask for those whose attempts came meanwhile. */
+static void on_attempted(void *ctx, bool durable)
 {
-	struct fetch *f = ctx;
-	struct transit *t;
+	struct transit *t = ctx;
+	struct fetch *f = t->fetch;
 
-	if (!f->pop3)
+	if (!f->pop3 || t->state != TRANSIT_QUEUED)
 		return;
 	if (!durable) {
 		fetch_fail(
 			f, &(struct err){ ERR_LOCAL, 0, "the state database cannot be written" });
 		return;
 	}
-	TAILQ_FOREACH (t, &f->transits, entry) {
-		if (t->state != TRANSIT_QUEUED)
-			continue;
-		t->state = TRANSIT_ASKED;
-		pop3_retr(f->pop3, t->number, env_now(f->env));
-	}
+	t->state = TRANSIT_ASKED;
+	pop3_retr(f->pop3, t->number, env_now(f->env));
 	want_flush(f);
 }
 
@@ -152,7 +149,8 @@ static int refill(struct fetch *f, struct err *err)
 		f->in_window++;
 		f->stats.asked++;
 		f->window_octets += it->octets;
-		turn_after_commit(&f->env->turn, &f->asked);
+		step_init(&t->attempted, on_attempted, t);
+		turn_after_commit(&f->env->turn, &t->attempted);
 	}
 	return 0;
 }
@@ -539,7 +537,6 @@ struct fetch *fetch_new(struct env *env, struct config *config, const struct con
 	f->started = env_now(env);
 	TAILQ_INIT(&f->transits);
 	f->timer = event_new(env->loop.base, -1, 0, on_timer, f);
-	step_init(&f->asked, on_asked, f);
 	step_init(&f->flush, on_flush, f);
 	step_init(&f->end, on_end, f);
 	maildrop_init(&f->maildrop, account, account->provider->retr_deletes);
@@ -552,7 +549,6 @@ void fetch_free(struct fetch *f)
 {
 	ensure(TAILQ_EMPTY(&f->transits) && !f->transport);
 	login_free(&f->login);
-	step_cancel(&f->asked);
 	step_cancel(&f->end);
 	step_cancel(&f->flush);
 	event_free(f->timer);

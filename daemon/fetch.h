@@ -14,8 +14,10 @@
 #include "proto/pop3.h"
 #include "send.h"
 
+#ifndef FETCH_WINDOW_MESSAGES    /* tests/sim has few messages, and a window to match */
 #define FETCH_WINDOW_MESSAGES 48 /* retrieved or asked for, and not yet done */
 #define FETCH_GROUP           24 /* settled messages that are worth a write of RETRs and DELEs */
+#endif
 #define FETCH_WINDOW_OCTETS                                                                        \
 	(4 * 1024 * 1024) /* of them, by LIST; one message is always allowed                       \
 			   */
@@ -69,7 +71,7 @@ struct fetch {
 	msec_t started, last_command;
 	bool logged_in;
 	msec_t login_delay_ms; /* announced by the server; 0: none */
-	struct step asked, flush, end;
+	struct step flush, end;
 
 	void (*on_end)(void *ctx, struct fetch *f); /* the owner frees it there */
 	void *ctx;

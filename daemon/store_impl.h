@@ -82,7 +82,7 @@ struct store {
 	bool open;       /* a transaction is open */
 	bool urgent;     /* see store_urgent() */
 	int64_t next_id; /* of a message: the id of one that was rolled back is never another's */
-	/* Transactions that were ended, opening's among them; and those that the disk has. */
+	/* Transactions that were ended; and so many of them the disk has. */
 	uint64_t ended, synced;
 	char *path;
 	struct store_schema schema;

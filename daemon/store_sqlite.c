@@ -2,10 +2,10 @@
  * The state in SQLite; see core/store.h for what it promises.
  *
  * WAL: a transaction is written at its end, and synced when store_commit() says so, by SQLite's own
- * file; together that is synchronous=FULL with the sync in our hand. One connection, one open
- * transaction that collects the changes of many turns of the event loop, and a redo log of what
- * somebody relies on meanwhile. A statement is prepared when it is first used, and kept; what
- * begins and ends a transaction, when the database is opened.
+ * file, or by the syncer after store_end(); together that is synchronous=FULL with the sync in our
+ * hand. One connection, one open transaction that collects the changes of many turns of the event
+ * loop, and a redo log of what somebody relies on meanwhile. A statement is prepared when it is
+ * first used, and kept; what begins and ends a transaction, when the database is opened.
  */
 #include "store_impl.h"
 #include "store_wal.h"

@@ -25,7 +25,7 @@ struct syncer {
 	bool started;
 	atomic_bool ending;
 	atomic_int error;
-	struct event *answered;
+	struct event *answered, *slow;
 	void (*fn)(void *ctx, int error);
 	void *ctx;
 };
@@ -61,8 +61,17 @@ static void on_answer(evutil_socket_t fd, short what, void *arg)
 {
 	struct syncer *s = arg;
 
-	if (hear(s->done))
-		s->fn(s->ctx, s->error);
+	if (!hear(s->done))
+		return;
+	event_del(s->slow);
+	s->fn(s->ctx, s->error);
+}
+
+static void on_slow(evutil_socket_t fd, short what, void *arg)
+{
+	struct syncer *s = arg;
+
+	s->fn(s->ctx, SYNCER_SLOW);
 }
 
 /* Signals are the loop's. */
@@ -97,11 +106,15 @@ struct syncer *syncer_new(
 	}
 	s->answered = event_new(base, s->done, EV_READ | EV_PERSIST, on_answer, s);
 	event_add(s->answered, NULL);
+	s->slow = event_new(base, -1, 0, on_slow, s);
 	return s;
 }
 
 void syncer_start(struct syncer *s)
 {
+	event_add(s->slow,
+		&(struct timeval){ .tv_sec = SYNCER_SLOW_MSEC / 1000,
+			.tv_usec = SYNCER_SLOW_MSEC % 1000 * 1000 });
 	tell(s->go);
 }
 
@@ -116,6 +129,8 @@ void syncer_free(struct syncer *s)
 	}
 	if (s->answered)
 		event_free(s->answered);
+	if (s->slow)
+		event_free(s->slow);
 	int fds[] = { s->fd, s->go, s->done };
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		if (fds[i] >= 0)

@@ -7,12 +7,15 @@
 
 #include <event2/event.h>
 
+#define SYNCER_SLOW      (-1)
+#define SYNCER_SLOW_MSEC 30000
+
 struct syncer;
 
 /*
  * path: of a file that is there, and stays. fn: from the loop, with errno's value or 0, once for
- * each syncer_start(). NULL: there can be none, for lack of threads or descriptors; who gets that
- * waits himself.
+ * each syncer_start(); with SYNCER_SLOW before that, if it takes so long. NULL: there can be none,
+ * for lack of threads or descriptors; who gets that waits himself.
  */
 struct syncer *syncer_new(
 	struct event_base *base, const char *path, void (*fn)(void *ctx, int error), void *ctx);

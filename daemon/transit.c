@@ -437,6 +437,7 @@ struct transit *transit_new(struct fetch *f, uint32_t number, const struct item 
 void transit_free(struct transit *t)
 {
 	deliver_free(t);
+	step_cancel(&t->attempted);
 	step_cancel(&t->settled);
 	spool_free(t->spool);
 	header_free(&t->header);

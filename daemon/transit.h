@@ -50,7 +50,7 @@ struct transit {
 	uint8_t content[STORE_DIGEST_OCTETS]; /* without trace and envelope lines, for `dedupe` */
 	unsigned jobs, tries;
 	TAILQ_HEAD(, delivery_job) in_flight;
-	struct step settled;
+	struct step attempted, settled;
 	TAILQ_ENTRY(transit) entry;
 };
 

@@ -35,14 +35,22 @@ void step_cancel(struct step *s)
 	s->list = NULL;
 }
 
+/* Who asks again means what was changed since: a commit that has ended is not enough for him. */
+static void queue(struct turn *t, struct step_list *list, struct step *s)
+{
+	if (s->list == &t->committed)
+		step_cancel(s);
+	step_queue(list, s);
+}
+
 void turn_after_commit(struct turn *t, struct step *s)
 {
-	step_queue(&t->after_commit, s);
+	queue(t, &t->after_commit, s);
 }
 
 void turn_soon(struct turn *t, struct step *s)
 {
-	step_queue(&t->soon, s);
+	queue(t, &t->soon, s);
 }
 
 void turn_flush(struct turn *t, struct step *s)
@@ -76,7 +84,7 @@ static bool stored(struct turn *t, int (*store)(struct store *s, struct err *err
 	bool something = store_dirty(t->store); /* else a success says nothing */
 
 	if (!store(t->store, &err)) {
-		if (something)
+		if (something && !t->disk_fails)
 			t->failure.class = ERR_NONE;
 		return true;
 	}
@@ -128,6 +136,7 @@ static void commit(struct turn *t)
 {
 	bool written = stored(t, t->syncer ? store_end : store_commit);
 
+	t->due = false;
 	t->mark = written ? store_unsynced(t->store) : 0;
 	if (t->mark) {
 		move_all(&t->after_commit, &t->committed);
@@ -149,18 +158,40 @@ void turn_commit(struct turn *t)
 	turn_now(t);
 }
 
+void turn_due(struct turn *t)
+{
+	if (!t->mark) {
+		turn_commit(t);
+		return;
+	}
+	t->due = true;
+	run(t, stored(t, store_end), false);
+}
+
+static void disk_fails(struct turn *t, const char *why)
+{
+	t->disk_fails = true;
+	err_set(&t->failure, ERR_LOCAL, 0, "the state cannot be made durable: %s", why);
+	t->on_failure(t->ctx, &t->failure);
+}
+
 void turn_synced(struct turn *t, int error)
 {
-	struct err err;
-
-	if (error) {
-		err_set(&err, ERR_LOCAL, error, "the state cannot be made durable: %s",
-			strerror(error));
-		t->failure = err;
-		t->on_failure(t->ctx, &err);
-	} else {
-		store_synced(t->store, t->mark);
+	if (error == SYNCER_SLOW) {
+		disk_fails(t, "the disk does not answer");
+		return;
 	}
+	if (error) {
+		disk_fails(t, strerror(error));
+	} else if (t->disk_fails) {
+		t->disk_fails = false;
+		t->failure.class = ERR_NONE;
+	}
+	if (!error)
+		store_synced(t->store, t->mark);
 	t->mark = 0;
 	step_run(&t->committed, !error);
+	turn_output(t);
+	if (t->due)
+		turn_commit(t);
 }

@@ -31,6 +31,8 @@ struct turn {
 	struct step_list committed; /* those of a commit that is on its way to the disk */
 	uint64_t mark;              /* of that commit (store_synced()); 0: none is */
 	struct syncer *syncer;      /* NULL: every commit waits itself */
+	bool due;                   /* another commit as soon as that one is durable */
+	bool disk_fails;            /* its last answer was an error, or it does not come */
 	struct err failure;         /* of the last write; ERR_NONE: it went well */
 	void (*on_failure)(void *ctx, const struct err *err); /* it could not be stored */
 	void *ctx;
@@ -52,4 +54,7 @@ void turn_now(struct turn *t);          /* that, and what waits for nothing else
 /* Ends the transaction; once it is durable all steps run, and their output goes out: now, or in
  * turn_synced(). Does nothing while one is on its way. */
 void turn_commit(struct turn *t);
+/* It is time for a commit. While one is on its way the transaction ends all the same, and with it
+ * the lock on the database. */
+void turn_due(struct turn *t);
 void turn_synced(struct turn *t, int error); /* the syncer's answer */
