@@ -16,7 +16,7 @@
  * two, an answer of a relay is there. Until then a power loss costs a second copy, marked; and what
  * shares a wait for the disk is cheap.
  */
-static const struct timeval soon = { .tv_usec = 25000 };
+static const struct timeval soon = { .tv_usec = 50000 };
 static const struct timeval retry = { .tv_sec = 1 }; /* after a failure */
 
 static void on_soon(evutil_socket_t fd, short what, void *ctx)

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /*
- * For `--once` beside a daemon: a busy one has the lock for 25 milliseconds, and again after far
+ * For `--once` beside a daemon: a busy one has the lock for 50 milliseconds, and again after far
  * less than one. SQLite's own pauses would miss that.
  */
 #define BUSY_TRIES      20000
