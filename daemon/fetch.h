@@ -14,7 +14,7 @@
 #include "proto/pop3.h"
 #include "send.h"
 
-#ifndef FETCH_WINDOW_MESSAGES    /* tests/sim has few messages, and a window to match */
+#ifndef FETCH_WINDOW_MESSAGES    /* sim_cut has few messages, and a window to match */
 #define FETCH_WINDOW_MESSAGES 48 /* retrieved or asked for, and not yet done */
 #define FETCH_GROUP           24 /* settled messages that are worth a write of RETRs and DELEs */
 #endif

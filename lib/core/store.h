@@ -2,8 +2,8 @@
  * The state that outlives the process: what became of each message, who logged in when.
  *
  * An interface without SQL: daemon/store_sqlite.c is the first backend. Changes collect in one open
- * transaction; nothing counts before store_commit() returned 0, or store_synced() was told of it.
- *The caller orders its life by that:
+ * transaction; nothing counts before store_commit() has returned 0 or store_synced() was told. The
+ * caller orders its life by that:
  *
  *	attempt durable before RETR; dot record written before the final dot; outcome durable before
  *DELE.
