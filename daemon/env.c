@@ -26,11 +26,11 @@ static void on_soon(evutil_socket_t fd, short what, void *ctx)
 	turn_due(&env->turn);
 }
 
-static void on_synced(void *ctx, int error)
+static void on_synced(void *ctx, const struct err *err)
 {
 	struct env *env = ctx;
 
-	turn_synced(&env->turn, error);
+	turn_synced(&env->turn, err);
 }
 
 /*
@@ -78,7 +78,8 @@ int env_open(struct env *env, const char *state_dir,
 	env->turn.ctx = ctx;
 	env->soon = event_new(env->loop.base, -1, 0, on_soon, env);
 	strbuf_addf(&wal, "%s/" STORE_FILE "-wal", state_dir);
-	env->turn.syncer = syncer_new(env->loop.base, strbuf_str(&wal), on_synced, env);
+	env->turn.syncer =
+		syncer_new(env->loop.base, strbuf_str(&wal), SYNCER_SLOW_MSEC, on_synced, env);
 	return 0;
 }
 

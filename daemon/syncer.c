@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -26,7 +27,9 @@ struct syncer {
 	atomic_bool ending;
 	atomic_int error;
 	struct event *answered, *slow;
-	void (*fn)(void *ctx, int error);
+	msec_t slow_ms;
+	char *path;
+	syncer_fn *fn;
 	void *ctx;
 };
 
@@ -60,18 +63,25 @@ static void *work(void *arg)
 static void on_answer(evutil_socket_t fd, short what, void *arg)
 {
 	struct syncer *s = arg;
+	struct err err;
 
 	if (!hear(s->done))
 		return;
 	event_del(s->slow);
-	s->fn(s->ctx, s->error);
+	if (s->error)
+		err_set(&err, ERR_LOCAL, s->error, "%s: cannot be made durable: %s", s->path,
+			strerror(s->error));
+	s->fn(s->ctx, s->error ? &err : NULL);
 }
 
 static void on_slow(evutil_socket_t fd, short what, void *arg)
 {
 	struct syncer *s = arg;
+	struct err err;
 
-	s->fn(s->ctx, SYNCER_SLOW);
+	err_set(&err, ERR_TIMEOUT, 0, "%s: the disk has not answered for %lld s; look at it",
+		s->path, (long long)s->slow_ms / 1000);
+	s->fn(s->ctx, &err);
 }
 
 /* Signals are the loop's. */
@@ -91,10 +101,12 @@ static bool start_thread(struct syncer *s)
 }
 
 struct syncer *syncer_new(
-	struct event_base *base, const char *path, void (*fn)(void *ctx, int error), void *ctx)
+	struct event_base *base, const char *path, msec_t slow_ms, syncer_fn *fn, void *ctx)
 {
 	struct syncer *s = mem_zalloc(sizeof *s);
 
+	s->path = mem_strdup(path);
+	s->slow_ms = slow_ms;
 	s->fn = fn;
 	s->ctx = ctx;
 	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -113,8 +125,8 @@ struct syncer *syncer_new(
 void syncer_start(struct syncer *s)
 {
 	event_add(s->slow,
-		&(struct timeval){ .tv_sec = SYNCER_SLOW_MSEC / 1000,
-			.tv_usec = SYNCER_SLOW_MSEC % 1000 * 1000 });
+		&(struct timeval){
+			.tv_sec = s->slow_ms / 1000, .tv_usec = s->slow_ms % 1000 * 1000 });
 	tell(s->go);
 }
 
@@ -135,5 +147,6 @@ void syncer_free(struct syncer *s)
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	free(s->path);
 	free(s);
 }

@@ -5,19 +5,24 @@
  */
 #pragma once
 
+#include "base/clock.h"
+#include "base/err.h"
+
 #include <event2/event.h>
 
-#define SYNCER_SLOW      (-1)
 #define SYNCER_SLOW_MSEC 30000
 
 struct syncer;
 
+/* From the loop, once for each syncer_start(): NULL, or why not (LOCAL). Before that, once,
+ * TIMEOUT: it takes long, and is waited for. */
+typedef void syncer_fn(void *ctx, const struct err *err);
+
 /*
- * path: of a file that is there, and stays. fn: from the loop, with errno's value or 0, once for
- * each syncer_start(); with SYNCER_SLOW before that, if it takes so long. NULL: there can be none,
- * for lack of threads or descriptors; who gets that waits himself.
+ * path: of a file that is there, and stays. slow_ms: what is long. NULL: there can be none, for
+ * lack of threads or descriptors; who gets that waits himself.
  */
 struct syncer *syncer_new(
-	struct event_base *base, const char *path, void (*fn)(void *ctx, int error), void *ctx);
+	struct event_base *base, const char *path, msec_t slow_ms, syncer_fn *fn, void *ctx);
 void syncer_start(struct syncer *s); /* all that is written by now; not twice before an answer */
 void syncer_free(struct syncer *s);  /* waits for the disk if it has to; no answer after it */

@@ -3,8 +3,6 @@
 
 #include "syncer.h"
 
-#include <string.h>
-
 void turn_init(struct turn *t, struct store *store)
 {
 	*t = (struct turn){ .store = store };
@@ -168,29 +166,21 @@ void turn_due(struct turn *t)
 	run(t, stored(t, store_end), false);
 }
 
-static void disk_fails(struct turn *t, const char *why)
+void turn_synced(struct turn *t, const struct err *err)
 {
-	t->disk_fails = true;
-	err_set(&t->failure, ERR_LOCAL, 0, "the state cannot be made durable: %s", why);
-	t->on_failure(t->ctx, &t->failure);
-}
-
-void turn_synced(struct turn *t, int error)
-{
-	if (error == SYNCER_SLOW) {
-		disk_fails(t, "the disk does not answer");
-		return;
-	}
-	if (error) {
-		disk_fails(t, strerror(error));
-	} else if (t->disk_fails) {
-		t->disk_fails = false;
-		t->failure.class = ERR_NONE;
-	}
-	if (!error)
+	if (err) {
+		t->failure = *err;
+		t->on_failure(t->ctx, err);
+	} else {
 		store_synced(t->store, t->mark);
+		if (t->disk_fails)
+			t->failure.class = ERR_NONE;
+	}
+	t->disk_fails = err;
+	if (err && err->class == ERR_TIMEOUT)
+		return;
 	t->mark = 0;
-	step_run(&t->committed, !error);
+	step_run(&t->committed, !err);
 	turn_output(t);
 	if (t->due)
 		turn_commit(t);

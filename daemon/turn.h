@@ -32,7 +32,7 @@ struct turn {
 	uint64_t mark;              /* of that commit (store_synced()); 0: none is */
 	struct syncer *syncer;      /* NULL: every commit waits itself */
 	bool due;                   /* another commit as soon as that one is durable */
-	bool disk_fails;            /* its last answer was an error, or it does not come */
+	bool disk_fails;            /* its last answer was an error, or is late */
 	struct err failure;         /* of the last write; ERR_NONE: it went well */
 	void (*on_failure)(void *ctx, const struct err *err); /* it could not be stored */
 	void *ctx;
@@ -57,4 +57,4 @@ void turn_commit(struct turn *t);
 /* It is time for a commit. While one is on its way the transaction ends all the same, and with it
  * the lock on the database. */
 void turn_due(struct turn *t);
-void turn_synced(struct turn *t, int error); /* the syncer's answer */
+void turn_synced(struct turn *t, const struct err *err); /* the syncer's answer (syncer_fn) */

@@ -233,7 +233,7 @@ struct syncer {
 	struct event *turn;
 	unsigned left;
 	size_t asked;
-	void (*fn)(void *ctx, int error);
+	syncer_fn *fn;
 	void *ctx;
 };
 
@@ -249,11 +249,11 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx)
 	if (s->asked > disk->synced)
 		disk->synced = s->asked;
 	disk->syncs++;
-	s->fn(s->ctx, 0);
+	s->fn(s->ctx, NULL);
 }
 
 struct syncer *syncer_new(
-	struct event_base *base, const char *path, void (*fn)(void *ctx, int error), void *ctx)
+	struct event_base *base, const char *path, msec_t slow_ms, syncer_fn *fn, void *ctx)
 {
 	struct syncer *s = mem_zalloc(sizeof *s);
 

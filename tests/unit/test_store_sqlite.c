@@ -213,6 +213,25 @@ static void what_is_written_survives_the_process(void **state)
 	OK(store_commit(fx->store, NULL));
 }
 
+/* The first time it waits itself. */
+static void who_ends_a_transaction_gets_a_mark(void **state)
+{
+	struct fixture *fx = *state;
+	int64_t id = attempt(fx, "UID1", 0);
+
+	OK(store_end(fx->store, NULL));
+	assert_int_equal(store_unsynced(fx->store), 0);
+	attempt(fx, "UID1", id);
+	OK(store_end(fx->store, NULL));
+	uint64_t first = store_unsynced(fx->store);
+	attempt(fx, "UID1", id);
+	OK(store_end(fx->store, NULL));
+	assert_true(first && store_unsynced(fx->store) > first);
+	store_synced(fx->store, store_unsynced(fx->store));
+	store_synced(fx->store, first); /* a late answer */
+	assert_int_equal(store_unsynced(fx->store), 0);
+}
+
 /* K13: the disk is full at the commit: it says so, and nothing of it counts; later it works. */
 static void a_full_disk_fails_the_commit(void **state)
 {
@@ -561,6 +580,7 @@ int main(void)
 		TEST(doubt_survives_a_later_answer),
 		TEST(a_rollback_forgets),
 		TEST(what_is_written_survives_the_process),
+		TEST(who_ends_a_transaction_gets_a_mark),
 		TEST(a_full_disk_fails_the_commit),
 		TEST(states_keep_the_time_of_delivery),
 		TEST(a_forgotten_row_is_gone),

@@ -6,15 +6,18 @@
 
 #include "base/mem.h"
 
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define NEVER 3600000 /* ms, far longer than a test */
 
 struct fixture {
 	struct event_base *base;
@@ -22,15 +25,30 @@ struct fixture {
 	char path[32];
 	int fd;
 	unsigned answers;
-	int error;
+	bool failed;
+	struct err err; /* of the last answer */
 };
 
-static void on_answer(void *ctx, int error)
+/* The disk: its answer can be held back. */
+static int held[2] = { -1, -1 };
+
+int fdatasync(int fd)
+{
+	char go;
+
+	if (held[0] >= 0)
+		assert_int_equal(read(held[0], &go, 1), 1);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void on_answer(void *ctx, const struct err *err)
 {
 	struct fixture *fx = ctx;
 
 	fx->answers++;
-	fx->error = error;
+	fx->failed = err;
+	if (err)
+		fx->err = *err;
 }
 
 static int setup(void **state)
@@ -61,14 +79,14 @@ static void every_question_has_its_answer(void **state)
 {
 	struct fixture *fx = *state;
 
-	fx->syncer = syncer_new(fx->base, fx->path, on_answer, fx);
+	fx->syncer = syncer_new(fx->base, fx->path, NEVER, on_answer, fx);
 	for (unsigned i = 1; i <= 3; i++) {
 		assert_int_equal(write(fx->fd, "x", 1), 1);
 		syncer_start(fx->syncer);
 		assert_int_equal(fx->answers, i - 1); /* not from within */
 		event_base_loop(fx->base, EVLOOP_ONCE);
 		assert_int_equal(fx->answers, i);
-		assert_int_equal(fx->error, 0);
+		assert_false(fx->failed);
 	}
 }
 
@@ -76,18 +94,42 @@ static void a_refusal_is_an_answer(void **state)
 {
 	struct fixture *fx = *state;
 
-	fx->syncer = syncer_new(fx->base, "/dev/null", on_answer, fx);
+	fx->syncer = syncer_new(fx->base, "/dev/null", NEVER, on_answer, fx);
 	syncer_start(fx->syncer);
 	event_base_loop(fx->base, EVLOOP_ONCE);
 	assert_int_equal(fx->answers, 1);
-	assert_int_equal(fx->error, EINVAL);
+	assert_true(fx->failed);
+	assert_int_equal(fx->err.class, ERR_LOCAL);
+	assert_string_equal(fx->err.text, "/dev/null: cannot be made durable: Invalid argument");
+}
+
+/* It is waited for all the same. */
+static void a_disk_that_does_not_answer_is_told_of(void **state)
+{
+	struct fixture *fx = *state;
+
+	assert_int_equal(pipe(held), 0);
+	fx->syncer = syncer_new(fx->base, fx->path, 1, on_answer, fx);
+	syncer_start(fx->syncer);
+	event_base_loop(fx->base, EVLOOP_ONCE);
+	assert_int_equal(fx->answers, 1);
+	assert_true(fx->failed);
+	assert_int_equal(fx->err.class, ERR_TIMEOUT);
+	assert_non_null(strstr(fx->err.text, fx->path));
+	assert_int_equal(write(held[1], "", 1), 1);
+	event_base_loop(fx->base, EVLOOP_ONCE);
+	assert_int_equal(fx->answers, 2);
+	assert_false(fx->failed);
+	close(held[0]);
+	close(held[1]);
+	held[0] = -1;
 }
 
 static void it_may_end_with_a_question_open(void **state)
 {
 	struct fixture *fx = *state;
 
-	fx->syncer = syncer_new(fx->base, fx->path, on_answer, fx);
+	fx->syncer = syncer_new(fx->base, fx->path, NEVER, on_answer, fx);
 	syncer_start(fx->syncer);
 	syncer_free(fx->syncer);
 	fx->syncer = NULL;
@@ -99,7 +141,7 @@ static void there_is_none_for_a_file_that_is_not_there(void **state)
 {
 	struct fixture *fx = *state;
 
-	assert_null(syncer_new(fx->base, "/tmp/syncer.none/none", on_answer, fx));
+	assert_null(syncer_new(fx->base, "/tmp/syncer.none/none", NEVER, on_answer, fx));
 }
 
 int main(void)
@@ -108,6 +150,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(every_question_has_its_answer),
 		TEST(a_refusal_is_an_answer),
+		TEST(a_disk_that_does_not_answer_is_told_of),
 		TEST(it_may_end_with_a_question_open),
 		TEST(there_is_none_for_a_file_that_is_not_there),
 	};

@@ -24,7 +24,7 @@ static void steps_wait_for_the_disk_beside_the_loop(void **state)
 	turn_commit(&fx->turn);
 	expect(fx, "+?C");
 	turn_now(&fx->turn);
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?C#BA");
 	turn_commit(&fx->turn);
 	expect(fx, "+?C#BA");
@@ -43,11 +43,11 @@ static void who_comes_meanwhile_waits_for_the_next(void **state)
 	turn_commit(&fx->turn);
 	turn_write(&fx->turn); /* written: that needs no answer */
 	expect(fx, "+?+");
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?+#A");
 	turn_commit(&fx->turn);
 	expect(fx, "+?+#A?");
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?+#A?#BC");
 }
 
@@ -60,7 +60,7 @@ static void who_waits_for_the_write_does_not_wait_for_the_disk(void **state)
 	fx->a.then_after = &fx->b.step; /* after the question was asked */
 	turn_commit(&fx->turn);
 	expect(fx, "+?A");
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?A#");
 	turn_commit(&fx->turn);
 	expect(fx, "+?A#B");
@@ -74,11 +74,11 @@ static void a_failed_sync_is_told_to_those_who_waited(void **state)
 	turn_commit(&fx->turn);
 	fx->store.dirty = true;
 	turn_after_commit(&fx->turn, &fx->b.step);
-	turn_synced(&fx->turn, ENOSPC);
+	turn_synced(&fx->turn, &(struct err){ ERR_LOCAL, ENOSPC, "disk full" });
 	expect(fx, "+?!a");
 	assert_true(fails(fx));
 	turn_commit(&fx->turn); /* and asks for the first one, too */
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?!a+?#B");
 	assert_false(fails(fx));
 	assert_int_equal(store_unsynced(&fx->store), 0);
@@ -93,7 +93,7 @@ static void what_is_durable_meanwhile_is_not_asked_for(void **state)
 	turn_commit(&fx->turn);
 	assert_int_equal(store_commit(&fx->store, NULL), 0);
 	expect(fx, "+?#");
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?##A");
 	turn_after_commit(&fx->turn, &fx->a.step);
 	turn_commit(&fx->turn);
@@ -111,10 +111,10 @@ static void who_asks_again_waits_again(void **state)
 	fx->store.dirty = true;
 	turn_after_commit(&fx->turn, &fx->a.step);
 	turn_soon(&fx->turn, &fx->b.step);
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?#");
 	turn_commit(&fx->turn);
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?#+?#AB");
 }
 
@@ -130,9 +130,9 @@ static void the_lock_does_not_wait_for_the_disk(void **state)
 	turn_due(&fx->turn);
 	expect(fx, "+?+A");
 	assert_false(fx->store.dirty);
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?+A#?");
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?+A#?#B");
 }
 
@@ -147,7 +147,7 @@ static void what_ends_under_a_sync_may_fail(void **state)
 	turn_soon(&fx->turn, &fx->b.step);
 	turn_due(&fx->turn);
 	expect(fx, "+?+R!b");
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?+R!b#A");
 }
 
@@ -158,12 +158,12 @@ static void a_disk_that_does_not_answer_is_a_failure(void **state)
 
 	turn_after_commit(&fx->turn, &fx->a.step);
 	turn_commit(&fx->turn);
-	turn_synced(&fx->turn, SYNCER_SLOW);
+	turn_synced(&fx->turn, &(struct err){ ERR_TIMEOUT, 0, "disk full" });
 	expect(fx, "+?!");
 	fx->store.dirty = true;
 	turn_due(&fx->turn);
 	assert_true(fails(fx));
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?!+#A?");
 	assert_false(fails(fx));
 }
@@ -176,7 +176,7 @@ static void who_goes_while_the_disk_writes_is_not_run(void **state)
 	turn_after_commit(&fx->turn, &fx->b.step);
 	turn_commit(&fx->turn);
 	step_cancel(&fx->a.step);
-	turn_synced(&fx->turn, 0);
+	turn_synced(&fx->turn, NULL);
 	expect(fx, "+?#B");
 }
 
